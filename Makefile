@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# What a user types; each part has its own Makefile.
+#
+#	make		the module, spanvm and the programs
+#	make demo	one guest over two emulated hosts, from nothing
+#	make check	all tests
+#	make soak	the long tests
+#	make model	the protocol's model, and its planted bugs
+#
+# KDIR picks the kernel to build numaspan.ko for: by default the 6.12 kernel that Debian 12
+# has, which is the emulated hosts'.
+
+KDIR ?= $(shell ls -d /usr/src/linux-headers-6.12*-amd64 2>/dev/null | sort -V | tail -n 1)
+
+# The packages first: which kernel there is to build for is known only then.
+all: setup
+	@$(MAKE) --no-print-directory modules spanvm programs
+
+setup:
+	@ci/setup
+
+modules:
+	@$(MAKE) --no-print-directory -C "$(KDIR)" M=$(CURDIR) modules
+
+spanvm:
+	@$(MAKE) --no-print-directory -C hv-companion/spanvm
+
+programs:
+	@$(MAKE) --no-print-directory -C bench/membench
+	@$(MAKE) --no-print-directory -C tests/guest
+	@$(MAKE) --no-print-directory -C tests/dev
+
+demo: all
+	@ci/demo
+
+check: all
+	@tests/run
+
+soak: all
+	@tests/soak
+
+model: setup
+	@$(MAKE) --no-print-directory -C hv-companion/model check
+
+clean:
+	$(MAKE) -C $(KDIR) M=$(CURDIR) clean
+	for dir in hv-companion/spanvm hv-companion/fuzz hv-companion/model bench/membench \
+		tests/guest tests/dev; do $(MAKE) -C $$dir clean; done
+	rm -rf out
+
+.PHONY: all setup modules spanvm programs demo check soak model clean

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The page-fault side: what the mm calls when a user of guest memory (KVM through GUP, its
+ * emulator, vhost, a process) touches a page that its page table does not allow.
+ *
+ * A page is handed out locked, with permission checked under its lock; the engine takes the
+ * page lock before it unmaps, so permission holds until the page table entry is in place.  A
+ * fault waits in ->fault only, where it can drop the mm's lock; page_mkwrite never waits.
+ */
+#include <linux/ktime.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+#include <linux/sched/signal.h>
+
+#include "compat.h"
+#include "node.h"
+#include "trace.h"
+
+enum waited { NS_READY, NS_SIGNAL, NS_TIMEOUT };
+
+/* Wait until ns_access() has something to say; bounded by the span's time-out. */
+static enum waited wait_turn(struct ns_node *n, struct ns_page *p, bool write, bool room,
+			     bool intr)
+{
+	long left = msecs_to_jiffies(n->timeout_ms) * 2;
+	wait_queue_head_t *wq = room ? &n->cache_wq : ns_page_wq(n, p);
+
+#define READY	(room ? ns_stopped(n) || atomic_long_read(&n->cache_used) < n->cache_limit : \
+		 ns_access_ready(n, p, write))
+	if (intr)
+		left = wait_event_interruptible_timeout(*wq, READY, left);
+	else
+		left = wait_event_killable_timeout(*wq, READY, left);
+#undef READY
+	if (left < 0)
+		return NS_SIGNAL;
+	return left ? NS_READY : NS_TIMEOUT;
+}
+
+static void account(struct ns_node *n, struct ns_page *p, struct vm_fault *vmf, bool write,
+		    const struct ns_access_info *info, u64 start)
+{
+	u64 ns = ktime_get_ns() - start;
+
+	if (info->walk)
+		ns_count(n, faults_walk);
+	if (write)
+		ns_count(n, faults_write);
+	else
+		ns_count(n, faults_read);
+	ns_observe_fault_time(n, ns);
+	trace_fault(n, p->index, vmf->address, write, info, ns);
+}
+
+static vm_fault_t ns_vm_fault(struct vm_fault *vmf)
+{
+	bool write = vmf->flags & FAULT_FLAG_WRITE;
+	bool nowait = vmf->flags & FAULT_FLAG_RETRY_NOWAIT;
+	bool retry = vmf->flags & FAULT_FLAG_ALLOW_RETRY;
+	bool intr = nowait || (vmf->flags & FAULT_FLAG_INTERRUPTIBLE);
+	bool user = vmf->flags & FAULT_FLAG_USER;
+	struct ns_node *n = vmf->vma->vm_private_data;
+	struct ns_access_info info;
+	bool missed = false, unlocked = false;
+	vm_fault_t ret = VM_FAULT_SIGBUS;
+	u64 start = ktime_get_ns();
+	struct ns_page *p;
+	struct page *page;
+	int err;
+
+	if (vmf->pgoff >= n->nr_pages || ns_stopped(n))
+		return VM_FAULT_SIGBUS;
+	p = ns_page_get(n, vmf->pgoff);
+	if (!p)
+		return VM_FAULT_OOM;
+
+	for (;;) {
+		enum waited w;
+
+		err = ns_access(n, p, write, &page);
+		if (!err || err == -ENOMEM || ns_stopped(n))
+			break;
+		if (!missed) {
+			ns_observe_access(user, &info);
+			ns_hold_wait(n, p, info.token, start);
+			missed = true;
+		}
+		if (ns_access_ready(n, p, write) && err == -EAGAIN)
+			continue;
+		/*
+		 * With NOWAIT, KVM would queue an asynchronous fault, and that one asks for
+		 * write whatever the guest did: waiting here is cheaper.  The lock stays, as
+		 * NOWAIT demands.
+		 */
+		if (retry && !nowait) {
+			kref_get(&n->ref);
+			release_fault_lock(vmf);
+			unlocked = true;
+		}
+		w = wait_turn(n, p, write, err == -EBUSY, intr);
+		if (w == NS_TIMEOUT) {
+			ns_stop(n, NUMASPAN_R_PEER_TIMEOUT, ns_home(n, p->index),
+				"page %llu: no answer from its home, node %u, in %u ms",
+				p->index, ns_home(n, p->index), 2 * n->timeout_ms);
+			break;
+		}
+		if (w == NS_SIGNAL) {
+			ret = retry ? VM_FAULT_RETRY : VM_FAULT_SIGBUS;
+			break;
+		}
+		/* Nothing keeps the transport from ending now: the access starts over. */
+		if (unlocked) {
+			ret = VM_FAULT_RETRY;
+			break;
+		}
+	}
+	if (missed && (!err || ret == VM_FAULT_RETRY))
+		account(n, p, vmf, write, &info, start);
+	if (unlocked) {
+		ns_node_put(n);
+		return VM_FAULT_RETRY;
+	}
+	if (err == -ENOMEM)
+		return VM_FAULT_OOM;
+	if (err)
+		return ret;
+
+	spin_lock(&p->lock);
+	if (!p->fresh && !missed)
+		ns_count(n, faults_local);
+	if (p->fresh)
+		ns_hold_used(n, p, ktime_get_ns());
+	/* Map for writing at once what nobody else has: it saves the second fault. */
+	if (p->c.state == NS_MODIFIED)
+		vmf->flags |= FAULT_FLAG_WRITE;
+	spin_unlock(&p->lock);
+	vmf->page = page;
+	return VM_FAULT_LOCKED;
+}
+
+/* May @page be mapped for writing?  Then it is locked on return. */
+static bool lock_writable(struct ns_node *n, struct ns_page *p, struct page *page)
+{
+	bool ok;
+
+	lock_page(page);
+	spin_lock(&p->lock);
+	ok = p->page == page && ns_cache_allows(&p->c, true) && !ns_stopped(n);
+	if (ok && p->fresh)
+		ns_hold_used(n, p, ktime_get_ns());
+	spin_unlock(&p->lock);
+	if (!ok)
+		unlock_page(page);
+	return ok;
+}
+
+/*
+ * A page mapped for reading is written to.  The mm's lock cannot be dropped here, so the wait
+ * is as long as a fault usually takes, and then the access starts over in ->fault.  The request
+ * has to go out here: readers on this node may map the page again before ->fault sees the
+ * writer.
+ */
+static vm_fault_t ns_vm_page_mkwrite(struct vm_fault *vmf)
+{
+	bool user = vmf->flags & FAULT_FLAG_USER;
+	struct ns_node *n = vmf->vma->vm_private_data;
+	struct ns_page *p = ns_page_get(n, vmf->pgoff);
+	struct ns_access_info info;
+	u64 start, usual;
+
+	if (!p)
+		return VM_FAULT_OOM;
+	if (lock_writable(n, p, vmf->page))
+		return VM_FAULT_LOCKED;
+	start = ktime_get_ns();
+	ns_observe_access(user, &info);
+	ns_hold_wait(n, p, info.token, start);
+	if (!ns_stopped(n))
+		ns_upgrade(n, p);
+	usual = min_t(u64, READ_ONCE(n->latency_ns), 10 * NSEC_PER_MSEC);
+	wait_event_interruptible_timeout(*ns_page_wq(n, p), ns_access_ready(n, p, true),
+					 nsecs_to_jiffies(2 * usual) + 1);
+	if (lock_writable(n, p, vmf->page)) {
+		account(n, p, vmf, true, &info, start);
+		return VM_FAULT_LOCKED;
+	}
+	unmap_mapping_pages(n->inode->i_mapping, vmf->pgoff, 1, false);
+	return VM_FAULT_NOPAGE;
+}
+
+/* Nothing to map around a fault; that this exists lets faults run under the VMA's own lock. */
+static vm_fault_t ns_vm_map_pages(struct vm_fault *vmf, pgoff_t start, pgoff_t end)
+{
+	return 0;
+}
+
+const struct vm_operations_struct ns_vm_ops = {
+	.fault = ns_vm_fault,
+	.map_pages = ns_vm_map_pages,
+	.page_mkwrite = ns_vm_page_mkwrite,
+};

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What the module knows about the accesses it serves: counters, and who made the access.
+ *
+ * KVM's tracepoint kvm_page_fault fires just before KVM faults the page in, on the same task; a
+ * probe on it keeps guest-physical address, instruction pointer and error code by task.  The
+ * probe reads registers only: a probe that walked guest memory could fault into this module.
+ */
+#include <linux/debugfs.h>
+#include <linux/hash.h>
+#include <linux/jhash.h>
+#include <linux/kvm_host.h>
+#include <linux/ptrace.h>
+#include <linux/sched.h>
+#include <linux/sched/task_stack.h>
+#include <linux/seq_file.h>
+#include <linux/tracepoint.h>
+
+#include "node.h"
+
+/* arch/x86/kvm/trace.h is not among the headers; this is the prototype of 6.0 and later. */
+DECLARE_TRACE(kvm_page_fault,
+	      TP_PROTO(struct kvm_vcpu *vcpu, u64 fault_address, u64 error_code),
+	      TP_ARGS(vcpu, fault_address, error_code));
+
+#define AMD_GUEST_PAGE_WALK	BIT_ULL(33)
+#define INTEL_GVA_VALID		BIT_ULL(7)
+#define INTEL_GVA_TRANSLATED	BIT_ULL(8)
+
+struct access_slot {
+	struct task_struct *task;
+	u64 gpa;
+	u64 error;
+	unsigned long ip;
+	u32 token;
+	u32 vcpu;
+};
+
+#define ACCESS_SLOT_BITS 10
+
+/* Tasks that share a slot lose each other's record, which costs a trace entry its details. */
+static struct access_slot slots[1 << ACCESS_SLOT_BITS];
+static struct dentry *debugfs_root;
+
+static struct access_slot *slot(void)
+{
+	return &slots[hash_ptr(current, ACCESS_SLOT_BITS)];
+}
+
+static void probe(void *data, struct kvm_vcpu *vcpu, u64 gpa, u64 error)
+{
+	struct access_slot *s = slot();
+
+	if (!test_bit(VCPU_REGS_RIP, (unsigned long *)&vcpu->arch.regs_avail))
+		static_call(kvm_x86_cache_reg)(vcpu, VCPU_REGS_RIP);
+	s->gpa = gpa;
+	s->error = error;
+	s->ip = vcpu->arch.regs[VCPU_REGS_RIP];
+	s->token = jhash(vcpu->arch.regs, sizeof(vcpu->arch.regs), 0);
+	s->vcpu = vcpu->vcpu_id;
+	WRITE_ONCE(s->task, current);
+}
+
+/**
+ * ns_observe_access() - who makes the access that has just faulted?
+ * @user:	the fault came from user mode, so not from KVM
+ * @info:	filled in
+ *
+ * Context: the faulting task.
+ */
+void ns_observe_access(bool user, struct ns_access_info *info)
+{
+	const struct access_slot *s = slot();
+
+	memset(info, 0, sizeof(*info));
+	if (user || READ_ONCE(s->task) != current) {
+		if (current->mm) {
+			info->ip = instruction_pointer(task_pt_regs(current));
+			info->token = jhash(task_pt_regs(current), sizeof(struct pt_regs), 0);
+		}
+		return;
+	}
+	info->kvm = true;
+	info->gpa = s->gpa;
+	info->ip = s->ip;
+	info->token = s->token;
+	info->vcpu = s->vcpu;
+	if (boot_cpu_has(X86_FEATURE_SVM))
+		info->walk = s->error & AMD_GUEST_PAGE_WALK;
+	else
+		info->walk = (s->error & INTEL_GVA_VALID) && !(s->error & INTEL_GVA_TRANSLATED);
+}
+
+/**
+ * ns_observe_fault_time() - a fault that had to wait for a peer is over
+ * @n:		node
+ * @ns:		how long it took
+ *
+ * Context: any.
+ */
+void ns_observe_fault_time(struct ns_node *n, u64 ns)
+{
+	unsigned int bucket = min_t(unsigned int, ilog2(ns | 1), NUMASPAN_FAULT_BUCKETS - 1);
+	u64 avg = READ_ONCE(n->latency_ns);
+
+	ns_count(n, fault_ns[bucket]);
+	/* An estimate: concurrent faults may overwrite each other. */
+	WRITE_ONCE(n->latency_ns, avg ? avg - avg / 16 + ns / 16 : ns);
+}
+
+/**
+ * ns_fill_stats() - add the counters up
+ * @n:		node
+ * @s:		filled in
+ *
+ * Context: may sleep.
+ */
+void ns_fill_stats(struct ns_node *n, struct numaspan_stats *s)
+{
+	unsigned int cpu, i;
+
+	memset(s, 0, sizeof(*s));
+	s->abi = NUMASPAN_ABI;
+	s->size = sizeof(*s);
+	s->node = n->self;
+	for_each_possible_cpu(cpu) {
+		const struct ns_counters *c = per_cpu_ptr(n->counters, cpu);
+
+#define SUM(field) ((s)->field += READ_ONCE((c)->field))
+		SUM(faults_read);
+		SUM(faults_write);
+		SUM(faults_walk);
+		SUM(faults_local);
+		SUM(transfers_in);
+		SUM(transfers_out);
+		SUM(invalidations);
+		SUM(downgrades);
+		SUM(upgrades);
+		SUM(bytes_in);
+		SUM(bytes_out);
+		SUM(msgs);
+		SUM(evicted);
+		SUM(held);
+		SUM(stolen);
+		SUM(drain_waits);
+		SUM(stale);
+		SUM(zeros_in);
+		SUM(zeros_out);
+		for (i = 0; i < 16; i++) {
+			SUM(msgs_out[i]);
+			SUM(msgs_in[i]);
+		}
+		for (i = 0; i < NUMASPAN_FAULT_BUCKETS; i++)
+			SUM(fault_ns[i]);
+#undef SUM
+	}
+	s->cache_pages = atomic_long_read(&n->cache_used);
+	s->cache_peak = atomic_long_read(&n->cache_peak);
+	s->cache_limit = n->cache_limit;
+}
+
+static int stats_show(struct seq_file *m, void *v)
+{
+	struct ns_node *n = m->private;
+	struct numaspan_stats s;
+
+	ns_fill_stats(n, &s);
+#define SHOW(f) seq_printf(m, "%-14s %llu\n", #f, s.f)
+	SHOW(node);
+	SHOW(faults_read);
+	SHOW(faults_write);
+	SHOW(faults_walk);
+	SHOW(faults_local);
+	SHOW(transfers_in);
+	SHOW(transfers_out);
+	SHOW(invalidations);
+	SHOW(downgrades);
+	SHOW(upgrades);
+	SHOW(bytes_in);
+	SHOW(bytes_out);
+	SHOW(msgs);
+	SHOW(evicted);
+	SHOW(cache_pages);
+	SHOW(cache_peak);
+	SHOW(cache_limit);
+	SHOW(held);
+	SHOW(stolen);
+	SHOW(drain_waits);
+	SHOW(stale);
+	SHOW(zeros_in);
+	SHOW(zeros_out);
+#undef SHOW
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(stats);
+
+/**
+ * ns_debugfs_add() - show the node's counters in debugfs, numaspan/SPAN-NODE/stats
+ * @n:		node
+ *
+ * Context: may sleep.
+ */
+void ns_debugfs_add(struct ns_node *n)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "%llx-%u", n->span_id, n->self);
+	n->debugfs = debugfs_create_dir(name, debugfs_root);
+	debugfs_create_file("stats", 0400, n->debugfs, n, &stats_fops);
+}
+
+/**
+ * ns_debugfs_remove() - the reverse; waits for readers
+ * @n:		node
+ *
+ * Context: may sleep.
+ */
+void ns_debugfs_remove(struct ns_node *n)
+{
+	debugfs_remove(n->debugfs);
+	n->debugfs = NULL;
+}
+
+/**
+ * ns_observe_init() - probe KVM's tracepoint
+ *
+ * Context: module initialisation.
+ * Return: 0 or an errno.
+ */
+int ns_observe_init(void)
+{
+	int err = register_trace_kvm_page_fault(probe, NULL);
+
+	if (err)
+		return err;
+	debugfs_root = debugfs_create_dir("numaspan", NULL);
+	return 0;
+}
+
+/**
+ * ns_observe_exit() - the reverse
+ *
+ * Context: module exit; may sleep.
+ */
+void ns_observe_exit(void)
+{
+	unregister_trace_kvm_page_fault(probe, NULL);
+	tracepoint_synchronize_unregister();
+	debugfs_remove(debugfs_root);
+}
