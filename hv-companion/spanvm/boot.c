@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Puts a Linux bzImage, its initrd, its command line, the ACPI tables and boot_params into
+ * node 0's memory, and gives the first vCPU the state that the 64-bit boot protocol asks
+ * for.  Only node 0 does this, after the memory has started; everything lies below node
+ * 0's end and below 3 GiB.
+ */
+#include <asm/bootparam.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "spanvm.h"
+
+#define PARAMS_GPA	0x7000ULL
+#define TABLES_GPA	0x10000ULL	/* PML4, PDPT, four page directories */
+#define CMDLINE_GPA	0x20000ULL
+#define LOWMEM_END	0x9fc00ULL
+#define HIGHMEM		0x100000ULL
+#define KERNEL_GPA	0x1000000ULL
+#define HDR_MAGIC	0x53726448	/* "HdrS" */
+#define SETUP_OFF	0x1f1
+#define ENTRY64		0x200
+
+/* The part of the file that the checks below read. */
+static int read_header(int fd, struct setup_header *h)
+{
+	u8 buf[4096];
+	ssize_t n = pread(fd, buf, sizeof(buf), 0);
+	size_t len;
+
+	if (n < SETUP_OFF + (ssize_t)sizeof(*h))
+		return -1;
+	memset(h, 0, sizeof(*h));
+	/* The header ends where the jump at its offset 0x200 leads. */
+	len = 0x202 + buf[0x201] - SETUP_OFF;
+	memcpy(h, buf + SETUP_OFF, len < sizeof(*h) ? len : sizeof(*h));
+	return h->boot_flag == 0xaa55 && h->header == HDR_MAGIC && h->version >= 0x020c &&
+	       h->xloadflags & XLF_KERNEL_64 ? 0 : -1;
+}
+
+/**
+ * boot_check_kernel - exits with 2 unless a file is a kernel that can be booted
+ * @path: the file
+ */
+void boot_check_kernel(const char *path)
+{
+	struct setup_header h;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || read_header(fd, &h)) {
+		fprintf(stderr,
+			"spanvm: kernel \"%s\": expected a 64-bit Linux bzImage (protocol 2.12 or later)\n",
+			path);
+		exit(2);
+	}
+	close(fd);
+}
+
+static int load(struct vmm *vm, int fd, off_t from, u64 gpa, u64 len, const char *what)
+{
+	u8 *p = gpa_to_ptr(vm, gpa, len);
+	ssize_t n;
+
+	if (!p || gpa + len > vm->cfg->nodes[0].memory) {
+		span_end(vm, END_FAIL, 1, true, "%s of %llu bytes does not fit in node 0's memory",
+			 what, len);
+		return -1;
+	}
+	while (len) {
+		n = pread(fd, p, len < HUGE_SIZE ? len : HUGE_SIZE, from);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0) {
+			span_end(vm, END_FAIL, 1, true, "cannot read %s: %s", what,
+				 n ? strerror(errno) : "it is shorter than expected");
+			return -1;
+		}
+		p += n;
+		from += n;
+		len -= n;
+	}
+	return 0;
+}
+
+static int load_kernel(struct vmm *vm, struct boot_params *bp, u64 *end)
+{
+	int fd = open(vm->cfg->kernel, O_RDONLY | O_CLOEXEC), r = -1;
+	struct setup_header *h = &bp->hdr;
+	struct stat st;
+	u64 skip;
+
+	if (fd < 0 || fstat(fd, &st) || read_header(fd, h)) {
+		span_end(vm, END_FAIL, 1, true, "cannot read kernel %s", vm->cfg->kernel);
+		goto out;
+	}
+	skip = (u64)((h->setup_sects ? h->setup_sects : 4) + 1) * 512;
+	if ((u64)st.st_size <= skip) {
+		span_end(vm, END_FAIL, 1, true, "kernel %s is truncated", vm->cfg->kernel);
+		goto out;
+	}
+	*end = KERNEL_GPA + h->init_size;
+	if (KERNEL_GPA + st.st_size - skip > *end)
+		*end = KERNEL_GPA + st.st_size - skip;
+	r = load(vm, fd, skip, KERNEL_GPA, st.st_size - skip, "kernel");
+out:
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+
+static int load_initrd(struct vmm *vm, struct boot_params *bp, u64 above)
+{
+	u64 top = vm->cfg->nodes[0].memory < RAM_HOLE ? vm->cfg->nodes[0].memory : RAM_HOLE;
+	int fd = open(vm->cfg->initrd, O_RDONLY | O_CLOEXEC), r = -1;
+	struct stat st;
+	u64 gpa;
+
+	if (fd < 0 || fstat(fd, &st)) {
+		span_end(vm, END_FAIL, 1, true, "cannot read initrd %s: %s", vm->cfg->initrd,
+			 strerror(errno));
+		goto out;
+	}
+	if (top > (u64)bp->hdr.initrd_addr_max + 1)
+		top = (u64)bp->hdr.initrd_addr_max + 1;
+	if (above + st.st_size + PAGE_SIZE > top) {
+		span_end(vm, END_FAIL, 1, true,
+			 "initrd of %lld bytes does not fit in node 0's memory beside the kernel",
+			 (long long)st.st_size);
+		goto out;
+	}
+	gpa = (top - st.st_size) & ~(PAGE_SIZE - 1);
+	bp->hdr.ramdisk_image = gpa;
+	bp->hdr.ramdisk_size = st.st_size;
+	r = load(vm, fd, 0, gpa, st.st_size, "initrd");
+out:
+	if (fd >= 0)
+		close(fd);
+	return r;
+}
+
+static void add_e820(struct boot_params *bp, u64 start, u64 end, u32 type)
+{
+	struct boot_e820_entry *e = &bp->e820_table[bp->e820_entries++];
+
+	e->addr = start;
+	e->size = end - start;
+	e->type = type;
+}
+
+/* An identity map of the first 4 GiB in 2 MiB pages. */
+static void build_tables(u64 *t)
+{
+	u32 i;
+
+	memset(t, 0, 6 * PAGE_SIZE);
+	t[0] = (TABLES_GPA + PAGE_SIZE) | 3;
+	for (i = 0; i < 4; i++)
+		t[512 + i] = (TABLES_GPA + (2 + i) * PAGE_SIZE) | 3;
+	for (i = 0; i < 2048; i++)
+		t[1024 + i] = i * HUGE_SIZE | 0x83;
+}
+
+/**
+ * boot_load - fill node 0's memory, and prepare vCPU 0
+ * @vm: this node, which is node 0
+ *
+ * Return: 0, or -1 after span_end().
+ */
+int boot_load(struct vmm *vm)
+{
+	const struct config *c = vm->cfg;
+	const u64 total = c->pages * PAGE_SIZE;
+	struct boot_params bp;
+	u64 end = 0;
+	u8 *acpi;
+
+	memset(&bp, 0, sizeof(bp));
+	if (load_kernel(vm, &bp, &end))
+		return -1;
+	if (strlen(c->cmdline) > bp.hdr.cmdline_size) {
+		span_end(vm, END_FAIL, 1, true, "command line is longer than the kernel's %u",
+			 bp.hdr.cmdline_size);
+		return -1;
+	}
+	if (c->initrd && load_initrd(vm, &bp, end))
+		return -1;
+	bp.hdr.type_of_loader = 0xff;
+	bp.hdr.cmd_line_ptr = CMDLINE_GPA;
+	bp.acpi_rsdp_addr = ACPI_GPA;
+	add_e820(&bp, 0, LOWMEM_END, 1);
+	add_e820(&bp, LOWMEM_END, HIGHMEM, 2);
+	add_e820(&bp, HIGHMEM, total < RAM_HOLE ? total : RAM_HOLE, 1);
+	if (total > RAM_HOLE)
+		add_e820(&bp, RAM_HIGH, total - RAM_HOLE + RAM_HIGH, 1);
+	memcpy(gpa_to_ptr(vm, PARAMS_GPA, sizeof(bp)), &bp, sizeof(bp));
+	memcpy(gpa_to_ptr(vm, CMDLINE_GPA, 2048), c->cmdline, strlen(c->cmdline) + 1);
+	build_tables(gpa_to_ptr(vm, TABLES_GPA, 6 * PAGE_SIZE));
+	acpi = gpa_to_ptr(vm, ACPI_GPA, ACPI_SIZE);
+	if (!acpi_build(c, acpi, ACPI_GPA, ACPI_SIZE)) {
+		span_end(vm, END_FAIL, 1, true, "ACPI tables do not fit in %llu bytes", ACPI_SIZE);
+		return -1;
+	}
+	return vcpu_boot_state(&vm->cpus[0], KERNEL_GPA + ENTRY64, PARAMS_GPA, TABLES_GPA);
+}

@@ -1,0 +1,543 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The life of one node: bring the span up step by step with the other nodes, run the
+ * event loop, take it down, and again after a reset.  A span ends once, by span_end(),
+ * which any thread may call; the first reason counts.  A power-off or reset is decided by
+ * node 0 and is orderly: every node stops its vCPUs before any node stops its memory.  A
+ * failure is not: each node lets go at once.  Every wait is bounded.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "spanvm.h"
+
+#define WEAK_MS		500
+#define IDLE_MS		250
+
+/* Steps of the way up that all nodes take together. */
+enum { STEP_MEMORY = 1, STEP_STARTED, STEP_READY };
+
+/**
+ * now_ns - monotonic time
+ *
+ * Return: nanoseconds.
+ */
+u64 now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
+}
+
+/**
+ * xzalloc - zeroed memory, or the end
+ * @n: bytes
+ *
+ * Return: the memory.
+ */
+void *xzalloc(size_t n)
+{
+	void *p = calloc(1, n);
+
+	if (!p) {
+		fprintf(stderr, "spanvm: no memory for %zu bytes\n", n);
+		exit(1);
+	}
+	return p;
+}
+
+/**
+ * say - one line on stderr
+ * @vm: this node
+ * @fmt: printf's
+ */
+void say(struct vmm *vm, const char *fmt, ...)
+{
+	char line[512];
+	va_list ap;
+	int n;
+
+	n = snprintf(line, sizeof(line), "spanvm: node %u: ", vm->cfg->node);
+	va_start(ap, fmt);
+	vsnprintf(line + n, sizeof(line) - n, fmt, ap);
+	va_end(ap);
+	fprintf(stderr, "%s\n", line);
+}
+
+/**
+ * wake_loop - make the event loop look at everything again
+ * @vm: this node
+ */
+void wake_loop(struct vmm *vm)
+{
+	u64 one = 1;
+
+	if (write(vm->wake_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
+		abort();
+}
+
+/**
+ * span_ended - has this node's span ended, for whatever reason?
+ * @vm: this node
+ *
+ * Return: whether it has.
+ */
+bool span_ended(struct vmm *vm)
+{
+	return atomic_load(&vm->end) != END_NONE;
+}
+
+/**
+ * span_end - end the span; only the first call counts
+ * @vm: this node
+ * @kind: how it ends
+ * @status: exit status
+ * @tell: the other nodes do not know yet
+ * @fmt: the reason, one line
+ */
+void span_end(struct vmm *vm, enum end_kind kind, u32 status, bool tell, const char *fmt, ...)
+{
+	va_list ap;
+
+	pthread_mutex_lock(&vm->end_lock);
+	if (!span_ended(vm)) {
+		va_start(ap, fmt);
+		vsnprintf(vm->end_text, sizeof(vm->end_text), fmt, ap);
+		va_end(ap);
+		vm->end_status = status;
+		vm->end_tell = tell;
+		atomic_store(&vm->end, kind);
+	}
+	pthread_mutex_unlock(&vm->end_lock);
+	wake_loop(vm);
+}
+
+/**
+ * span_end_weak - end the span with a reason that a peer may better within a moment
+ * @vm: this node
+ * @fmt: the reason, one line
+ */
+void span_end_weak(struct vmm *vm, const char *fmt, ...)
+{
+	va_list ap;
+
+	pthread_mutex_lock(&vm->end_lock);
+	if (!vm->weak_ns) {
+		va_start(ap, fmt);
+		vsnprintf(vm->weak_text, sizeof(vm->weak_text), fmt, ap);
+		va_end(ap);
+		vm->weak_ns = now_ns() + WEAK_MS * 1000000ULL;
+	}
+	pthread_mutex_unlock(&vm->end_lock);
+	wake_loop(vm);
+}
+
+/**
+ * span_request_reset - the guest wants to be reset
+ * @vm: this node
+ * @why: how it said so
+ */
+void span_request_reset(struct vmm *vm, const char *why)
+{
+	struct msg_stop m = { .kind = END_RESET };
+
+	snprintf(m.text, sizeof(m.text), "the guest is reset: %s", why);
+	if (!vm->cfg->node) {
+		span_end(vm, END_RESET, 0, true, "%s", m.text);
+		return;
+	}
+	link_send(vm, 0, M_STOP, &m);
+	atomic_store(&vm->reset_asked, true);
+}
+
+/**
+ * span_on_stop - another node ends the span, or asks node 0 to reset it
+ * @vm: this node
+ * @from: the other node
+ * @m: the message
+ *
+ * Return: false when the message is impossible.
+ */
+bool span_on_stop(struct vmm *vm, u32 from, const union msg *m)
+{
+	const struct msg_stop *s = &m->stop;
+	char text[TEXT_LEN];
+	u32 i;
+
+	if (s->kind < END_POWEROFF || s->kind > END_FAIL || s->status > 255)
+		return false;
+	if (from && s->kind == END_POWEROFF)
+		return false;
+	for (i = 0; i < sizeof(text) - 1 && s->text[i]; i++)
+		text[i] = s->text[i] >= ' ' && s->text[i] <= '~' ? s->text[i] : '?';
+	text[i] = 0;
+	if (s->kind == END_FAIL)
+		span_end(vm, END_FAIL, 1, false, "node %u ended the span: %s", from, text);
+	else if (!from || !vm->cfg->node)
+		span_end(vm, s->kind, s->status, from, "%s", text);
+	return true;
+}
+
+static void on_signal(struct vmm *vm)
+{
+	struct signalfd_siginfo si;
+
+	while (read(vm->signal_fd, &si, sizeof(si)) == sizeof(si)) {
+		if (si.ssi_signo == SIGUSR1)
+			vm->want_stats = true;
+		else
+			span_end(vm, END_FAIL, 1, true, "stopped by %s",
+				 si.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM");
+	}
+}
+
+static void check_weak(struct vmm *vm, u64 now)
+{
+	char text[TEXT_LEN] = "";
+
+	pthread_mutex_lock(&vm->end_lock);
+	if (vm->weak_ns && now >= vm->weak_ns)
+		memcpy(text, vm->weak_text, sizeof(text));
+	pthread_mutex_unlock(&vm->end_lock);
+	if (text[0])
+		span_end(vm, END_FAIL, 1, true, "%s", text);
+}
+
+enum { P_SIGNAL, P_WAKE, P_MEM, P_CONSOLE, P_DATA, P_INPUT, P_PEERS };
+
+static void fill_polls(struct vmm *vm, struct pollfd *p)
+{
+	bool ended = span_ended(vm);
+	u32 i;
+
+	p[P_SIGNAL] = (struct pollfd){ .fd = vm->signal_fd, .events = POLLIN };
+	p[P_WAKE] = (struct pollfd){ .fd = vm->wake_fd, .events = POLLIN };
+	p[P_MEM].fd = vm->ram && !ended && !vm->weak_ns && vm->cfg->transport != T_SHARED_FILE ?
+		vm->mem_fd : -1;
+	p[P_CONSOLE] = (struct pollfd){ .fd = sink_pending(&vm->console) ? vm->console.fd : -1,
+		.events = POLLOUT };
+	p[P_DATA] = (struct pollfd){ .fd = sink_pending(&vm->data) ? vm->data.fd : -1,
+		.events = POLLOUT };
+	p[P_INPUT] = (struct pollfd){ .fd = vm->up && console_wants_input(vm) ? STDIN_FILENO : -1,
+		.events = POLLIN };
+	for (i = 0; i < vm->cfg->nr_nodes; i++) {
+		struct peer *q = &vm->peers[i];
+
+		p[P_PEERS + i].fd = q->fd;
+		p[P_PEERS + i].events = POLLIN | (q->out_len ? POLLOUT : 0);
+	}
+}
+
+/**
+ * loop_once - wait for something to happen, or for a time, and handle it
+ * @vm: this node
+ * @until_ns: return by then
+ */
+void loop_once(struct vmm *vm, u64 until_ns)
+{
+	struct pollfd p[P_PEERS + MAX_NODES] = { 0 };
+	u64 now = now_ns(), n;
+	int ms = until_ns > now ? (until_ns - now + 999999) / 1000000 : 0;
+	u32 i;
+
+	fill_polls(vm, p);
+	poll(p, P_PEERS + vm->cfg->nr_nodes, ms < IDLE_MS ? ms : IDLE_MS);
+	if (p[P_SIGNAL].revents)
+		on_signal(vm);
+	if (p[P_WAKE].revents && read(vm->wake_fd, &n, sizeof(n)) < 0 && errno != EAGAIN)
+		abort();
+	for (i = 0; i < vm->cfg->nr_nodes; i++) {
+		if (p[P_PEERS + i].revents & POLLOUT)
+			link_flush(vm, i);
+		if (p[P_PEERS + i].revents & ~POLLOUT)
+			link_read(vm, i);
+	}
+	if (p[P_MEM].revents & (POLLERR | POLLHUP))
+		mem_failed(vm, "device");
+	if (p[P_CONSOLE].revents)
+		console_drain(vm, &vm->console);
+	if (p[P_DATA].revents)
+		console_drain(vm, &vm->data);
+	if (p[P_INPUT].revents)
+		console_input(vm);
+	now = now_ns();
+	check_weak(vm, now);
+	if (vm->setup.tsc_khz) {
+		link_tick(vm, now);
+		clock_tick(vm, now);
+	}
+	if (vm->want_stats && vm->up) {
+		vm->want_stats = false;
+		stats_write(vm);
+	}
+}
+
+/**
+ * loop_until - run the event loop until a condition holds
+ * @vm: this node
+ * @done: the condition
+ * @limit_ms: how long at most
+ *
+ * Return: 0; -1 when the span ended before, or the time is over.
+ */
+int loop_until(struct vmm *vm, bool (*done)(struct vmm *vm), u32 limit_ms)
+{
+	const u64 until = now_ns() + limit_ms * 1000000ULL;
+
+	while (!done(vm)) {
+		if ((span_ended(vm) && !vm->closing) || now_ns() >= until)
+			return -1;
+		loop_once(vm, until);
+	}
+	return span_ended(vm) && !vm->closing ? -1 : 0;
+}
+
+static u32 step_wanted;
+
+static bool all_reached(struct vmm *vm)
+{
+	u32 i;
+
+	if (vm->cfg->node)
+		return vm->step >= step_wanted;
+	for (i = 1; i < vm->cfg->nr_nodes; i++)
+		if (vm->peers[i].step < step_wanted)
+			return false;
+	return true;
+}
+
+/* Waits until all nodes have come to a step; node 0 counts them. */
+static int together(struct vmm *vm, u32 step, const char *what)
+{
+	struct msg_step m = { .step = step };
+	u32 limit = 6 * vm->cfg->timeout_ms;
+
+	step_wanted = step;
+	if (vm->cfg->node)
+		link_send(vm, 0, M_STEP, &m);
+	if (loop_until(vm, all_reached, limit)) {
+		span_end(vm, END_FAIL, 1, true, "not all nodes came to the step \"%s\" in %u ms",
+			 what, limit);
+		return -1;
+	}
+	if (!vm->cfg->node) {
+		vm->step = step;
+		link_broadcast(vm, M_GO, &m);
+	}
+	return 0;
+}
+
+static bool have_setup(struct vmm *vm)
+{
+	return vm->have_setup;
+}
+
+/* Node 0 says what this incarnation is; the others check that they can be part of it. */
+static int set_up(struct vmm *vm)
+{
+	u8 digest[MAC_LEN];
+
+	if (vm_open(vm))
+		return -1;
+	auth_digest(vm->cpuid->entries, vm->cpuid->nent * sizeof(vm->cpuid->entries[0]), digest);
+	if (!vm->cfg->node) {
+		memcpy(vm->setup.cpuid, digest, sizeof(digest));
+		auth_random(vm->setup.seed, sizeof(vm->setup.seed));
+		auth_random(&vm->setup.epoch, sizeof(vm->setup.epoch));
+		vm->setup.epoch |= 1;
+		vm->setup.tsc_offset = -host_tsc();
+		vm->setup.tsc_khz = ioctl(vm->fd, KVM_GET_TSC_KHZ, 0);
+		link_broadcast(vm, M_SETUP, &vm->setup);
+		return 0;
+	}
+	if (loop_until(vm, have_setup, vm->cfg->timeout_ms)) {
+		span_end(vm, END_FAIL, 1, true, "node 0 did not say its setup in %u ms",
+			 vm->cfg->timeout_ms);
+		return -1;
+	}
+	if (!memcmp(vm->setup.cpuid, digest, sizeof(digest)) && vm->setup.tsc_khz)
+		return 0;
+	span_end(vm, END_FAIL, 1, true,
+		 "this host's CPU features differ from node 0's: expected hosts with the same CPUID");
+	return -1;
+}
+
+static int bring_up(struct vmm *vm)
+{
+	if (link_connect(vm) || set_up(vm) || clock_agree_tsc(vm) || mem_create(vm) ||
+	    together(vm, STEP_MEMORY, "memory made") || mem_start(vm) ||
+	    together(vm, STEP_STARTED, "memory started") || vm_create(vm))
+		return -1;
+	uart_reset(vm);
+	ioapic_reset(vm);
+	atomic_store(&vm->selftest, true);
+	if (vcpus_start(vm, false) || proxy_selftest(vm))
+		return -1;
+	atomic_store(&vm->selftest, false);
+	if (clock_agree_kvm(vm) || (!vm->cfg->node && boot_load(vm)) ||
+	    together(vm, STEP_READY, "ready to boot"))
+		return -1;
+	vm->up = true;
+	return vcpus_start(vm, true);
+}
+
+static bool all_stopped(struct vmm *vm)
+{
+	u32 i;
+
+	if (vm->cfg->node)
+		return vm->gone || vm->peers[0].fd < 0;
+	for (i = 1; i < vm->cfg->nr_nodes; i++)
+		if (vm->peers[i].fd >= 0 && !vm->peers[i].stopped)
+			return false;
+	return true;
+}
+
+static bool all_sent(struct vmm *vm)
+{
+	u32 i;
+
+	for (i = 0; i < vm->cfg->nr_nodes; i++)
+		if (vm->peers[i].fd >= 0 && vm->peers[i].out_len)
+			return false;
+	return !sink_pending(&vm->console) && !sink_pending(&vm->data);
+}
+
+/* All nodes' vCPUs stop before any node's memory does. */
+static void stop_together(struct vmm *vm)
+{
+	if (vm->cfg->node)
+		link_send(vm, 0, M_STOPPED, NULL);
+	if (loop_until(vm, all_stopped, vm->cfg->timeout_ms))
+		say(vm, "not all nodes stopped in %u ms", vm->cfg->timeout_ms);
+	if (!vm->cfg->node)
+		link_broadcast(vm, M_GONE, NULL);
+}
+
+static void take_down(struct vmm *vm)
+{
+	enum end_kind kind = atomic_load(&vm->end);
+	struct msg_stop m = { .kind = kind, .status = vm->end_status };
+
+	memcpy(m.text, vm->end_text, sizeof(m.text));
+	vm->closing = true;
+	if (vm->end_tell)
+		link_broadcast(vm, M_STOP, &m);
+	if (kind == END_FAIL || (kind == END_RESET && !vm->cfg->node))
+		say(vm, "%s", vm->end_text);
+	if (kind == END_FAIL)
+		mem_stop(vm);
+	atomic_store(&vm->stopping, true);
+	relay_abort(vm);
+	if (vcpus_join(vm)) {
+		/* Its thread may still use everything: leave it to the kernel. */
+		_exit(1);
+	}
+	if (kind != END_FAIL)
+		stop_together(vm);
+	if (kind != END_RESET && vm->up)
+		stats_write(vm);
+	loop_until(vm, all_sent, 1000);
+	mem_stop(vm);
+	vm_destroy(vm);
+	mem_close(vm);
+	link_close(vm);
+}
+
+/* Everything that lives for one incarnation. */
+static void begin(struct vmm *vm)
+{
+	u32 i;
+
+	memset(&vm->end_lock, 0, sizeof(*vm) - offsetof(struct vmm, end_lock));
+	pthread_mutex_init(&vm->end_lock, NULL);
+	pthread_mutex_init(&vm->dev_lock, NULL);
+	pthread_mutex_init(&vm->relay_lock, NULL);
+	pthread_cond_init(&vm->relay_cond, NULL);
+	for (i = 0; i < MAX_NODES; i++) {
+		vm->peers[i].fd = -1;
+		vm->peers[i].data_fd = -1;
+		pthread_mutex_init(&vm->peers[i].lock, NULL);
+	}
+	vm->fd = -1;
+	vm->mem_fd = -1;
+	vm->dummy_fd = -1;
+	vm->listen_fd = -1;
+}
+
+static void nothing(int sig)
+{
+	(void)sig;
+}
+
+static void set_signals(struct vmm *vm)
+{
+	struct sigaction sa = { .sa_handler = nothing };
+	sigset_t set, loop;
+
+	sigaction(SIG_KICK, &sa, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&loop);
+	sigaddset(&loop, SIGTERM);
+	sigaddset(&loop, SIGINT);
+	sigaddset(&loop, SIGUSR1);
+	set = loop;
+	sigaddset(&set, SIG_KICK);
+	sigaddset(&set, SIG_PULL);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	vm->signal_fd = signalfd(-1, &loop, SFD_NONBLOCK | SFD_CLOEXEC);
+	vm->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (vm->signal_fd < 0 || vm->wake_fd < 0) {
+		fprintf(stderr, "spanvm: signalfd, eventfd: %s\n", strerror(errno));
+		exit(1);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct config *c = xzalloc(sizeof(*c));
+	struct vmm *vm = xzalloc(sizeof(*vm));
+	enum end_kind kind;
+	int status;
+
+	config_load(c, argc, argv);
+	vm->cfg = c;
+	begin(vm);
+	vm->console.fd = -1;
+	vm->data.fd = -1;
+	if (host_check(vm))
+		return 1;
+	if (c->check) {
+		puts("spanvm: configuration and host are in order");
+		return 0;
+	}
+	set_signals(vm);
+	if (console_open(vm))
+		return 1;
+	for (;; vm->incarnation++) {
+		if (!bring_up(vm))
+			while (!span_ended(vm))
+				loop_once(vm, now_ns() + IDLE_MS * 1000000ULL);
+		kind = atomic_load(&vm->end);
+		status = vm->end_status;
+		take_down(vm);
+		if (kind != END_RESET)
+			break;
+		begin(vm);
+	}
+	console_close(vm);
+	close(vm->kvm_fd);
+	free(vm);
+	free(c);
+	return status;
+}

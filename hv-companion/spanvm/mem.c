@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Guest memory: the mapping of an open /dev/numaspan (or, for bring-up on one host without
+ * coherence protocol, of a shared file), its KVM memory slots, and what becomes of the
+ * span when an access to it fails.  Page N of the span is at offset N of the mapping; the
+ * guest sees pages below 3 GiB at their own address and the rest from 4 GiB up.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "spanvm.h"
+
+#define DEVICE	"/dev/numaspan"
+
+/**
+ * page_to_gpa - where the guest sees a page of the span
+ * @page: its number
+ *
+ * Return: the guest physical address.
+ */
+u64 page_to_gpa(u64 page)
+{
+	u64 off = page * PAGE_SIZE;
+
+	return off < RAM_HOLE ? off : off - RAM_HOLE + RAM_HIGH;
+}
+
+/**
+ * gpa_to_ptr - this process's address of guest memory
+ * @vm: this node
+ * @gpa: guest physical address
+ * @len: bytes that have to be there
+ *
+ * Return: the address, or NULL when that is not all guest memory in one piece.
+ */
+void *gpa_to_ptr(struct vmm *vm, u64 gpa, u64 len)
+{
+	u64 off = gpa, total = vm->cfg->pages * PAGE_SIZE;
+
+	if (gpa >= RAM_HIGH)
+		off = gpa - RAM_HIGH + RAM_HOLE;
+	else if (gpa >= RAM_HOLE || len > RAM_HOLE - gpa)
+		return NULL;
+	return off < total && len <= total - off ? vm->ram + off : NULL;
+}
+
+static int create_file(struct vmm *vm)
+{
+	const char *path = vm->cfg->shared_file;
+	const u64 size = vm->cfg->pages * PAGE_SIZE;
+
+	/* Node 0 makes a new file, so that a reset starts with zeroes; the others wait. */
+	if (!vm->cfg->node) {
+		unlink(path);
+		vm->mem_fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+		if (vm->mem_fd < 0 || ftruncate(vm->mem_fd, size)) {
+			span_end(vm, END_FAIL, 1, true, "%s: %s", path, strerror(errno));
+			return -1;
+		}
+	}
+	return 0;
+}
+
+static int create_device(struct vmm *vm)
+{
+	const struct config *c = vm->cfg;
+	struct numaspan_create nc = {
+		.abi = NUMASPAN_ABI, .size = sizeof(nc), .span_id = c->span_id,
+		.epoch = vm->setup.epoch, .node = c->node, .nr_nodes = c->nr_nodes,
+		.transport = c->transport == T_TCP ? NUMASPAN_TCP : NUMASPAN_LOOPBACK,
+		.timeout_ms = c->timeout_ms, .hold_us = c->hold_us,
+		.cache_pages = c->nodes[c->node].cache / PAGE_SIZE,
+	};
+	u32 i;
+
+	for (i = 0; i < c->nr_nodes; i++)
+		nc.home_pages[i] = c->nodes[i].pages;
+	auth_mac(c, "token", &c->span_id, sizeof(c->span_id), &vm->setup, sizeof(vm->setup),
+		 nc.token);
+	vm->mem_fd = open(DEVICE, O_RDWR | O_CLOEXEC);
+	if (vm->mem_fd < 0 || ioctl(vm->mem_fd, NUMASPAN_CREATE, &nc)) {
+		span_end(vm, END_FAIL, 1, true, "%s: %s", DEVICE, strerror(errno));
+		return -1;
+	}
+	for (i = 0; i < c->nr_nodes && c->transport == T_TCP; i++) {
+		struct numaspan_connect con = { .node = i, .fd = vm->peers[i].data_fd };
+
+		if (i == c->node)
+			continue;
+		if (ioctl(vm->mem_fd, NUMASPAN_CONNECT, &con)) {
+			span_end(vm, END_FAIL, 1, true, "%s: does not take the peer, node %u: %s",
+				 DEVICE, i, strerror(errno));
+			return -1;
+		}
+		close(vm->peers[i].data_fd);
+		vm->peers[i].data_fd = -1;
+	}
+	return 0;
+}
+
+/**
+ * mem_create - make this node's side of the span's memory; all nodes, before mem_start()
+ * @vm: this node
+ *
+ * Return: 0, or -1 after span_end().
+ */
+int mem_create(struct vmm *vm)
+{
+	return vm->cfg->transport == T_SHARED_FILE ? create_file(vm) : create_device(vm);
+}
+
+/**
+ * mem_start - start the protocol and map the memory; after mem_create() on all nodes
+ * @vm: this node
+ *
+ * Return: 0, or -1 after span_end().
+ */
+int mem_start(struct vmm *vm)
+{
+	const u64 size = vm->cfg->pages * PAGE_SIZE;
+
+	if (vm->cfg->transport != T_SHARED_FILE) {
+		if (ioctl(vm->mem_fd, NUMASPAN_START)) {
+			span_end(vm, END_FAIL, 1, true, "%s: cannot start: %s", DEVICE,
+				 strerror(errno));
+			return -1;
+		}
+	} else if (vm->mem_fd < 0) {
+		vm->mem_fd = open(vm->cfg->shared_file, O_RDWR | O_CLOEXEC);
+		if (vm->mem_fd < 0) {
+			span_end(vm, END_FAIL, 1, true, "%s: %s", vm->cfg->shared_file,
+				 strerror(errno));
+			return -1;
+		}
+	}
+	vm->ram = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, vm->mem_fd,
+		       0);
+	if (vm->ram == MAP_FAILED) {
+		vm->ram = NULL;
+		span_end(vm, END_FAIL, 1, true, "cannot map %llu bytes of guest memory: %s",
+			 size, strerror(errno));
+		return -1;
+	}
+	return 0;
+}
+
+static int set_slot(struct vmm *vm, u32 slot, u64 gpa, u64 off, u64 len)
+{
+	struct kvm_userspace_memory_region r = {
+		.slot = slot, .guest_phys_addr = gpa, .memory_size = len,
+		.userspace_addr = (uintptr_t)vm->ram + off,
+	};
+
+	if (!ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &r))
+		return 0;
+	span_end(vm, END_FAIL, 1, true, "KVM_SET_USER_MEMORY_REGION of %llu bytes at %llx: %s",
+		 len, gpa, strerror(errno));
+	return -1;
+}
+
+/**
+ * mem_slots - give the mapping to the VM
+ * @vm: this node
+ *
+ * Return: 0, or -1 after span_end().
+ */
+int mem_slots(struct vmm *vm)
+{
+	const u64 size = vm->cfg->pages * PAGE_SIZE;
+
+	if (set_slot(vm, 0, 0, 0, size < RAM_HOLE ? size : RAM_HOLE))
+		return -1;
+	return size > RAM_HOLE ? set_slot(vm, 1, RAM_HIGH, RAM_HOLE, size - RAM_HOLE) : 0;
+}
+
+/**
+ * mem_failed - an access to guest memory failed, or the device says that its span stopped
+ * @vm: this node
+ * @what: the access, for the case that the device knows no reason
+ *
+ * The peers may be about to say a better reason over the control connection.
+ */
+void mem_failed(struct vmm *vm, const char *what)
+{
+	struct numaspan_status st = { 0 };
+
+	if (vm->cfg->transport == T_SHARED_FILE || vm->mem_fd < 0 ||
+	    ioctl(vm->mem_fd, NUMASPAN_STATUS, &st) || st.reason == NUMASPAN_R_NONE) {
+		span_end(vm, END_FAIL, 1, true, "%s: guest memory failed", what);
+		return;
+	}
+	st.text[sizeof(st.text) - 1] = 0;
+	if (st.reason == NUMASPAN_R_PEER_STOP || st.reason == NUMASPAN_R_PEER_LOST)
+		span_end_weak(vm, "memory: %s", st.text);
+	else
+		span_end(vm, END_FAIL, 1, true, "memory: %s", st.text);
+}
+
+/**
+ * mem_stop - stop the protocol, so that no thread waits for a page any more
+ * @vm: this node
+ */
+void mem_stop(struct vmm *vm)
+{
+	if (vm->cfg->transport != T_SHARED_FILE && vm->mem_fd >= 0)
+		ioctl(vm->mem_fd, NUMASPAN_STOP);
+}
+
+/**
+ * mem_close - give the memory back
+ * @vm: this node
+ */
+void mem_close(struct vmm *vm)
+{
+	if (vm->ram)
+		munmap(vm->ram, vm->cfg->pages * PAGE_SIZE);
+	if (vm->mem_fd >= 0)
+		close(vm->mem_fd);
+	if (vm->cfg->transport == T_SHARED_FILE && !vm->cfg->node)
+		unlink(vm->cfg->shared_file);
+}

@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Proxy vCPUs: a node's stand-ins for the vCPUs of other nodes.  A proxy's local APIC
+ * receives what the vCPUs of this node send; its thread pulls each interrupt out and
+ * forwards it to the node where the real vCPU runs.  A proxy never executes a guest
+ * instruction.
+ *
+ * The signal SIG_PULL is pending on a proxy's thread from its start, and blocked but for
+ * KVM_RUN in the pull.  Waiting is KVM_RUN in the state UNINITIALIZED, which returns when
+ * an event is there.  The pull is KVM_RUN in the state RUNNABLE with SIG_PULL open: KVM
+ * injects, sees the signal and cancels the entry, which leaves the event readable.  An
+ * armed proxy has interrupts enabled; an INIT resets that, and so tells that it came.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+
+#include "spanvm.h"
+
+#define MODE_FIXED	0
+#define MODE_NMI	4
+#define MODE_INIT	5
+#define MODE_SIPI	6
+
+#define MSR_X2APIC_EOI	0x80b
+#define MSR_X2APIC_SPIV	0x80f
+#define SPIV_ENABLED	0x1ff
+#define RFLAGS_ARMED	0x202
+#define TEST_VECTOR	0xa5
+
+static bool fail(struct vcpu *v, const char *what)
+{
+	span_end(v->vm, END_FAIL, 1, true, "proxy of CPU %u: %s: %s", v->index, what,
+		 strerror(errno));
+	return false;
+}
+
+static bool set_msr(struct vcpu *v, u32 index, u64 data)
+{
+	return !vm_set_msr(v->fd, index, data) || fail(v, "KVM_SET_MSRS");
+}
+
+static bool set_state(struct vcpu *v, u32 state)
+{
+	struct kvm_mp_state mp = { .mp_state = state };
+
+	return !ioctl(v->fd, KVM_SET_MP_STATE, &mp) || fail(v, "KVM_SET_MP_STATE");
+}
+
+/* Signals that are open while the vCPU is in KVM_RUN: the kick, and SIG_PULL or not. */
+static bool set_mask(struct vcpu *v, bool pull)
+{
+	u64 set = ~(1ULL << (SIG_KICK - 1));
+	u32 m[3] = { sizeof(set) };	/* struct kvm_signal_mask: the length, then the set */
+
+	if (pull)
+		set &= ~(1ULL << (SIG_PULL - 1));
+	memcpy(&m[1], &set, sizeof(set));
+	return !ioctl(v->fd, KVM_SET_SIGNAL_MASK, m) || fail(v, "KVM_SET_SIGNAL_MASK");
+}
+
+/**
+ * proxy_arm - let a proxy's local APIC take interrupts; its thread does not run the vCPU
+ * : the proxy
+ *
+ * Return: false after span_end().
+ */
+bool proxy_arm(struct vcpu *v)
+{
+	struct kvm_regs r = { .rflags = RFLAGS_ARMED };
+
+	if (ioctl(v->fd, KVM_SET_REGS, &r))
+		return fail(v, "KVM_SET_REGS");
+	return set_msr(v, MSR_X2APIC_SPIV, SPIV_ENABLED);
+}
+
+static void forward(struct vcpu *v, u8 mode, u8 vector)
+{
+	struct vmm *vm = v->vm;
+	struct msg_msi m = { .apic_id = v->apic_id, .mode = mode, .vector = vector };
+
+	if (atomic_load(&vm->selftest)) {
+		if (mode == MODE_FIXED && vector == TEST_VECTOR)
+			atomic_fetch_add(&v->test_irq, 1);
+		else if (mode == MODE_NMI)
+			atomic_fetch_add(&v->test_nmi, 1);
+		wake_loop(vm);
+		return;
+	}
+	atomic_fetch_add(&vm->n_ipi_out, 1);
+	link_send(vm, v->node, M_MSI, &m);
+}
+
+/* A kick is never delivered: it is taken off here, and the flags are read. */
+static void kicked(struct vcpu *v)
+{
+	static const struct timespec none;
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIG_KICK);
+	sigtimedwait(&set, NULL, &none);
+	if (atomic_exchange(&v->retime, false) &&
+	    vcpu_set_tsc_offset(v->vm, v->fd, atomic_load(&v->vm->tsc_offset)))
+		fail(v, "KVM_VCPU_TSC_OFFSET");
+}
+
+/*
+ * Waits for SIPI in the state INIT_RECEIVED.  The pending triple fault stops KVM before the
+ * first instruction.
+ */
+static bool wait_sipi(struct vcpu *v)
+{
+	struct kvm_vcpu_events ev = { 0 };
+
+	ev.flags = KVM_VCPUEVENT_VALID_TRIPLE_FAULT;
+	ev.triple_fault.pending = 1;
+	if (ioctl(v->fd, KVM_SET_VCPU_EVENTS, &ev))
+		return fail(v, "KVM_SET_VCPU_EVENTS");
+	if (!set_mask(v, false))
+		return false;
+	while (!atomic_load(&v->vm->stopping)) {
+		if (!ioctl(v->fd, KVM_RUN, 0)) {
+			if (v->run->exit_reason == KVM_EXIT_SHUTDOWN)
+				return true;
+			errno = EPROTO;
+			return fail(v, "unexpected exit while waiting for SIPI");
+		}
+		if (errno == EINTR)
+			kicked(v);
+		else if (errno != EAGAIN)
+			return fail(v, "KVM_RUN while waiting for SIPI");
+	}
+	return false;
+}
+
+/* An INIT came, and perhaps its SIPI. */
+static bool reset(struct vcpu *v)
+{
+	struct kvm_mp_state mp;
+	struct kvm_sregs s;
+
+	if (ioctl(v->fd, KVM_GET_MP_STATE, &mp))
+		return fail(v, "KVM_GET_MP_STATE");
+	forward(v, MODE_INIT, 0);
+	if (mp.mp_state == KVM_MP_STATE_INIT_RECEIVED) {
+		if (!wait_sipi(v))
+			return false;
+	} else if (mp.mp_state != KVM_MP_STATE_RUNNABLE) {
+		errno = EPROTO;
+		return fail(v, "unexpected state after INIT");
+	}
+	if (ioctl(v->fd, KVM_GET_SREGS, &s))
+		return fail(v, "KVM_GET_SREGS");
+	/* Armed first: once the real vCPU runs, others may send to it. */
+	if (!proxy_arm(v))
+		return false;
+	forward(v, MODE_SIPI, s.cs.base >> 12);
+	return true;
+}
+
+static bool armed(const struct vcpu *v)
+{
+	return v->run->if_flag;
+}
+
+/* Pulls until nothing is left; false to end the thread. */
+static bool pull(struct vcpu *v)
+{
+	struct kvm_vcpu_events ev;
+
+	if (!set_state(v, KVM_MP_STATE_RUNNABLE) || !set_mask(v, true))
+		return false;
+	for (;;) {
+		if (!ioctl(v->fd, KVM_RUN, 0)) {
+			errno = EPROTO;
+			return fail(v, "it ran");
+		}
+		if (errno != EINTR && errno != EAGAIN)
+			return fail(v, "KVM_RUN that cancels");
+		if (!armed(v))
+			return reset(v);
+		if (ioctl(v->fd, KVM_GET_VCPU_EVENTS, &ev))
+			return fail(v, "KVM_GET_VCPU_EVENTS");
+		if (!ev.interrupt.injected && !ev.nmi.injected)
+			return true;
+		if (ev.interrupt.injected) {
+			if (!set_msr(v, MSR_X2APIC_EOI, 0))
+				return false;
+			forward(v, MODE_FIXED, ev.interrupt.nr);
+		}
+		if (ev.nmi.injected)
+			forward(v, MODE_NMI, 0);
+		ev.flags = 0;
+		ev.interrupt.injected = 0;
+		ev.nmi.injected = 0;
+		ev.nmi.masked = 0;
+		if (ioctl(v->fd, KVM_SET_VCPU_EVENTS, &ev))
+			return fail(v, "KVM_SET_VCPU_EVENTS");
+	}
+}
+
+/**
+ * proxy_main - the thread of a proxy
+ * @arg: struct vcpu
+ *
+ * Return: NULL.
+ */
+void *proxy_main(void *arg)
+{
+	struct vcpu *v = arg;
+
+	pthread_kill(pthread_self(), SIG_PULL);
+	while (!atomic_load(&v->vm->stopping)) {
+		if (!set_state(v, KVM_MP_STATE_UNINITIALIZED) || !set_mask(v, false))
+			break;
+		if (ioctl(v->fd, KVM_RUN, 0) && errno == EINTR) {
+			kicked(v);
+			/* What arrived together with the kick is accepted already. */
+			if (!armed(v) && !reset(v))
+				break;
+			continue;
+		}
+		if (errno != EAGAIN) {
+			fail(v, "KVM_RUN while waiting");
+			break;
+		}
+		if (!(armed(v) ? pull(v) : reset(v)))
+			break;
+	}
+	return NULL;
+}
+
+static bool all_came_back(struct vmm *vm)
+{
+	u32 i;
+
+	for (i = 0; i < vm->cfg->nr_cpus; i++)
+		if (!vm->cpus[i].real && (!atomic_load(&vm->cpus[i].test_irq) ||
+					  !atomic_load(&vm->cpus[i].test_nmi)))
+			return false;
+	return true;
+}
+
+/**
+ * proxy_selftest - send an interrupt and an NMI to every proxy, and see them come back
+ * @vm: this node; the proxies' threads run, the guest does not
+ *
+ * Return: 0, or -1 after span_end().
+ */
+int proxy_selftest(struct vmm *vm)
+{
+	u32 i, bad = 0;
+
+	for (i = 0; i < vm->cfg->nr_cpus; i++) {
+		struct vcpu *v = &vm->cpus[i];
+
+		if (!v->real && (vm_signal_msi(vm, v->apic_id, MODE_FIXED, TEST_VECTOR) ||
+				 vm_signal_msi(vm, v->apic_id, MODE_NMI, 0))) {
+			fail(v, "KVM_SIGNAL_MSI");
+			return -1;
+		}
+	}
+	if (!loop_until(vm, all_came_back, vm->cfg->timeout_ms)) {
+		for (i = 0; i < vm->cfg->nr_cpus; i++)
+			bad += atomic_load(&vm->cpus[i].test_irq) > 1 ||
+			       atomic_load(&vm->cpus[i].test_nmi) > 1;
+		if (!bad)
+			return 0;
+	}
+	span_end(vm, END_FAIL, 1, true,
+		 "self-test: an interrupt or NMI to a proxy did not come back once; is APICv, AVIC or vNMI active?");
+	return -1;
+}

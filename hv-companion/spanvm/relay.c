@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Port and memory-mapped I/O.  The devices are node 0's: an access on another node is sent
+ * there, and its vCPU waits for the answer; what no device has reads as all ones and is
+ * answered where it happens.  A vCPU has one access under way at most, named by a number
+ * that it counts up, so a late answer cannot be taken for another.
+ */
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#include "spanvm.h"
+
+enum device { D_NONE, D_COM1, D_COM2, D_RTC, D_POWER, D_STATUS, D_IOAPIC };
+
+static const struct {
+	u16 port, len;
+	enum device dev;
+} ports[] = {
+	{ PORT_COM1, 8, D_COM1 }, { PORT_COM2, 8, D_COM2 }, { PORT_RTC, 2, D_RTC },
+	{ PORT_POWER, 3, D_POWER },
+};
+
+/**
+ * port_is_taken - has a device this port?
+ * @port: the port
+ *
+ * Return: whether one has.
+ */
+bool port_is_taken(u32 port)
+{
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(ports); i++)
+		if (port - ports[i].port < ports[i].len)
+			return true;
+	return port == PORT_KBD;
+}
+
+static enum device find(const struct config *c, bool mmio, u64 addr, u32 *off)
+{
+	u32 i;
+
+	*off = 0;
+	if (mmio) {
+		*off = addr - IOAPIC_BASE;
+		return addr >= IOAPIC_BASE && addr < IOAPIC_BASE + PAGE_SIZE ? D_IOAPIC : D_NONE;
+	}
+	for (i = 0; i < ARRAY_SIZE(ports); i++) {
+		*off = addr - ports[i].port;
+		if (addr >= ports[i].port && *off < ports[i].len)
+			return ports[i].dev;
+	}
+	return c->status_port >= 0 && addr == (u64)c->status_port ? D_STATUS : D_NONE;
+}
+
+static u8 bcd(u32 n)
+{
+	return n / 10 << 4 | n % 10;
+}
+
+static u8 rtc_read(struct vmm *vm)
+{
+	time_t now = time(NULL);
+	struct tm tm;
+
+	gmtime_r(&now, &tm);
+	switch (vm->rtc_index) {
+	case 0:
+		return bcd(tm.tm_sec);
+	case 2:
+		return bcd(tm.tm_min);
+	case 4:
+		return bcd(tm.tm_hour);
+	case 6:
+		return tm.tm_wday + 1;
+	case 7:
+		return bcd(tm.tm_mday);
+	case 8:
+		return bcd(tm.tm_mon + 1);
+	case 9:
+		return bcd(tm.tm_year % 100);
+	case 0x0a:
+		return 0x26;
+	case 0x0b:
+		return 0x02;		/* BCD, 24 hours */
+	case 0x0d:
+		return 0x80;		/* valid */
+	case 0x32:
+		return bcd(tm.tm_year / 100 + 19);
+	}
+	return 0;
+}
+
+static void power_write(struct vmm *vm, u32 off, u8 val)
+{
+	if (off == 0 && val >> 2 == (BIT(3) | SLEEP_S5))
+		span_end(vm, END_POWEROFF, vm->status, true, "power-off");
+	else if (off == 2 && val == RESET_VALUE)
+		span_request_reset(vm, "reset register");
+}
+
+/* On node 0, under dev_lock. */
+static u64 access_device(struct vmm *vm, enum device dev, u32 off, u64 val, bool write)
+{
+	switch (dev) {
+	case D_COM1:
+	case D_COM2:
+		if (!write)
+			return uart_read(vm, &vm->uarts[dev == D_COM2], off);
+		uart_write(vm, &vm->uarts[dev == D_COM2], off, val);
+		break;
+	case D_RTC:
+		if (!write)
+			return off ? rtc_read(vm) : 0xff;
+		if (!off)
+			vm->rtc_index = val & 0x7f;
+		break;
+	case D_POWER:
+		if (!write)
+			return 0;
+		power_write(vm, off, val);
+		break;
+	case D_STATUS:
+		if (!write)
+			return vm->status;
+		vm->status = val & 0xff;
+		break;
+	case D_IOAPIC:
+		if (!write)
+			return ioapic_read(vm, off);
+		ioapic_write(vm, off, val);
+		break;
+	case D_NONE:
+		break;
+	}
+	return 0;
+}
+
+static void ask_node0(struct vcpu *v, struct msg_io *m)
+{
+	struct vmm *vm = v->vm;
+
+	pthread_mutex_lock(&vm->relay_lock);
+	m->id = ++v->io_id;
+	v->io_wait = true;
+	pthread_mutex_unlock(&vm->relay_lock);
+	atomic_fetch_add(&vm->n_io_out, 1);
+	link_send(vm, 0, M_IO, m);
+	/* Bounded by the peer's heartbeats: without them the span ends. */
+	pthread_mutex_lock(&vm->relay_lock);
+	while (v->io_wait && !atomic_load(&vm->stopping))
+		pthread_cond_wait(&vm->relay_cond, &vm->relay_lock);
+	v->io_wait = false;
+	m->data = v->io_data;
+	pthread_mutex_unlock(&vm->relay_lock);
+}
+
+/**
+ * io_access - a vCPU of this node accesses a port or a memory-mapped register
+ * @v: the vCPU
+ * @mmio: memory or port
+ * @addr: its address
+ * @data: what is written, or where what is read goes
+ * @size: bytes, 1 to 8
+ * @write: which of them
+ */
+void io_access(struct vcpu *v, bool mmio, u64 addr, void *data, u32 size, bool write)
+{
+	struct vmm *vm = v->vm;
+	enum device dev;
+	u64 val = 0;
+	u32 off;
+
+	if (write)
+		memcpy(&val, data, size);
+	dev = find(vm->cfg, mmio, addr, &off);
+	if (dev == D_NONE) {
+		if (!write)
+			memset(data, 0xff, size);
+		else if (!mmio && addr == PORT_KBD && (val & 0xff) == 0xfe)
+			span_request_reset(vm, "keyboard controller");
+		return;
+	}
+	if (vm->cfg->node) {
+		struct msg_io m = { .addr = addr, .data = val, .cpu = v->index, .mmio = mmio,
+			.write = write, .size = size };
+
+		ask_node0(v, &m);
+		val = m.data;
+	} else {
+		pthread_mutex_lock(&vm->dev_lock);
+		val = access_device(vm, dev, off, val, write);
+		pthread_mutex_unlock(&vm->dev_lock);
+	}
+	if (!write)
+		memcpy(data, &val, size);
+}
+
+/**
+ * relay_on_io - a vCPU of another node accesses a device of this one
+ * @vm: this node
+ * @from: the other node
+ * @m: the message
+ *
+ * Return: false when the message is impossible.
+ */
+bool relay_on_io(struct vmm *vm, u32 from, const union msg *m)
+{
+	struct msg_io io = m->io;
+	enum device dev;
+	u32 off;
+
+	if (vm->cfg->node || io.cpu >= vm->cfg->nr_cpus || !vm->cpus ||
+	    vm->cpus[io.cpu].node != from || io.mmio > 1 || io.write > 1 || !io.size ||
+	    io.size > 8 || io.size & (io.size - 1))
+		return false;
+	dev = find(vm->cfg, io.mmio, io.addr, &off);
+	if (dev == D_NONE)
+		return false;
+	atomic_fetch_add(&vm->n_io_in, 1);
+	pthread_mutex_lock(&vm->dev_lock);
+	io.data = access_device(vm, dev, off, io.data, io.write);
+	pthread_mutex_unlock(&vm->dev_lock);
+	link_send(vm, from, M_IO_DONE, &io);
+	return true;
+}
+
+/**
+ * relay_on_done - node 0 answers an access
+ * @vm: this node
+ * @from: the other node
+ * @m: the message
+ *
+ * Return: false when the message is impossible.
+ */
+bool relay_on_done(struct vmm *vm, u32 from, const union msg *m)
+{
+	const struct msg_io *io = &m->io;
+	struct vcpu *v;
+	bool ok;
+
+	if (from || io->cpu >= vm->cfg->nr_cpus || !vm->cpus)
+		return false;
+	v = &vm->cpus[io->cpu];
+	pthread_mutex_lock(&vm->relay_lock);
+	ok = v->real && v->io_wait && v->io_id == io->id;
+	if (ok) {
+		v->io_data = io->data;
+		v->io_wait = false;
+		pthread_cond_broadcast(&vm->relay_cond);
+	}
+	pthread_mutex_unlock(&vm->relay_lock);
+	/* Not impossible when this node is ending: the vCPU has stopped to wait. */
+	return ok || span_ended(vm);
+}
+
+/**
+ * relay_abort - vCPUs that wait for an answer wait no more; vmm.stopping is set
+ * @vm: this node
+ */
+void relay_abort(struct vmm *vm)
+{
+	pthread_mutex_lock(&vm->relay_lock);
+	pthread_cond_broadcast(&vm->relay_cond);
+	pthread_mutex_unlock(&vm->relay_lock);
+}
