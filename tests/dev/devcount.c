@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What each kind of access costs, in messages by type and in transfers, exactly.
+ *
+ * One thread makes every access, through the mapping of the node it is to come from, so that one
+ * follows the other and nothing else happens in the span.  Messages of a node to itself and the
+ * transport's own (PING, BYE) are not counted.  The costs are those that docs state.
+ */
+#include <getopt.h>
+
+#include "span.h"
+
+#define HOME_PAGES	256
+
+static const char * const msg_name[] = {
+	"GETS", "GETX", "EVICT", "FWD_GETS", "FWD_GETX", "RECALL", "INV", "GRANT", "DATA", "ACK",
+	"DONE",
+};
+
+#define NR_COUNTED	((int)(sizeof(msg_name) / sizeof(*msg_name)))
+
+struct cost {
+	long msg[NR_COUNTED];
+	long transfers;
+};
+
+/* An access of a step: "r1" is a read by node 1, "w0" a write by node 0. */
+struct scene {
+	const char *name;
+	int nodes;
+	int home;
+	const char *before;	/* brings about the state of the page */
+	const char *access;	/* is what is counted */
+	const char *expect;	/* "GETS DATA DONE", "2*INV"; ZERO: DATA, no contents */
+};
+
+static const struct scene scenes[] = {
+	{ "first read at home", 2, 0, "", "r0", "" },
+	{ "first write at home", 2, 0, "", "w0", "" },
+	{ "again, read at home after a write", 2, 0, "w0", "r0", "" },
+	{ "remote read, Modified at home", 2, 0, "w0", "r1", "GETS DATA DONE" },
+	{ "remote read, untouched at home", 2, 0, "", "r1", "GETS ZERO DONE" },
+	{ "second read of a copy", 2, 0, "w0 r1", "r1", "" },
+	{ "read at the owner while others share", 2, 0, "w0 r1", "r0", "" },
+	{ "remote write, Modified at home", 2, 0, "w0", "w1", "GETX DATA DONE" },
+	{ "remote write, untouched at home", 2, 0, "", "w1", "GETX ZERO DONE" },
+	{ "upgrade of a remote copy", 2, 0, "w0 r1", "w1", "GETX GRANT ACK DONE" },
+	{ "write at home, one sharer", 2, 0, "w0 r1", "w0", "INV ACK" },
+	{ "read at home, Modified elsewhere", 2, 0, "w1", "r0", "FWD_GETS DATA" },
+	{ "write at home, Modified elsewhere", 2, 0, "w1", "w0", "FWD_GETX DATA" },
+	{ "upgrade at home, owned elsewhere", 2, 0, "w1 r0", "w0", "INV ACK" },
+	{ "upgrade of the owner, shared by home", 2, 0, "w1 r0", "w1", "GETX GRANT ACK DONE" },
+	{ "remote read, Modified at home", 3, 1, "w1", "r2", "GETS DATA DONE" },
+	{ "remote read, Modified at a third", 3, 0, "w1", "r2", "GETS FWD_GETS DATA DONE" },
+	{ "remote read, owned by a third", 3, 0, "w1 r0", "r2", "GETS FWD_GETS DATA DONE" },
+	{ "remote write, Modified at a third", 3, 0, "w1", "w2", "GETX FWD_GETX DATA DONE" },
+	{ "remote write, home and one sharer", 3, 0, "w0 r1", "w2",
+	  "GETX INV DATA ACK DONE" },
+	{ "remote write, a third owns, home shares", 3, 0, "w1 r0", "w2",
+	  "GETX FWD_GETX DATA ACK DONE" },
+	{ "upgrade, home and another share", 3, 0, "w0 r1 r2", "w2",
+	  "GETX GRANT INV 2*ACK DONE" },
+	{ "write at home, two sharers", 3, 0, "w0 r1 r2", "w0", "2*INV 2*ACK" },
+	{ "read at home, Modified elsewhere", 3, 0, "w2", "r0", "FWD_GETS DATA" },
+	{ "20 alternating writers", 2, 0, "w0",
+	  "w1 w0 w1 w0 w1 w0 w1 w0 w1 w0 w1 w0 w1 w0 w1 w0 w1 w0 w1 w0",
+	  "10*GETX 20*DATA 10*DONE 10*FWD_GETX" },
+	{ "12 writers in turn", 3, 0, "w2", "w0 w1 w2 w0 w1 w2 w0 w1 w2 w0 w1 w2",
+	  "8*GETX 12*DATA 8*DONE 8*FWD_GETX" },
+};
+
+static u64 expect_value[HOME_PAGES * SPAN_MAX];
+
+/* Make the accesses of @what; each read must see the last write. */
+static bool play(struct span *s, u64 page, const char *what)
+{
+	bool good = true;
+
+	for (; *what; what++) {
+		char *p;
+
+		if (*what == ' ')
+			continue;
+		p = s->map[what[1] - '0'] + page * PAGE;
+		if (*what == 'r')
+			good &= load64(p) == expect_value[page];
+		else
+			store64(p, ++expect_value[page]);
+		what++;
+	}
+	return good;
+}
+
+static void get_cost(const struct span *s, struct cost *c)
+{
+	struct numaspan_stats st;
+	int i, m;
+
+	memset(c, 0, sizeof(*c));
+	for (i = 0; i < s->args.nr_nodes; i++) {
+		span_stats(s->fd[i], &st);
+		for (m = 0; m < NR_COUNTED; m++)
+			c->msg[m] += st.msgs_out[m];
+		c->transfers += st.transfers_out;
+	}
+}
+
+static void parse_expect(const char *s, struct cost *c)
+{
+	memset(c, 0, sizeof(*c));
+	while (*s) {
+		long n = 1;
+		size_t len;
+		bool zero;
+		int m;
+
+		if (*s >= '0' && *s <= '9')
+			n = strtol(s, (char **)&s, 10);
+		s += *s == '*';
+		len = strcspn(s, " ");
+		zero = len == 4 && !strncmp(s, "ZERO", len);
+		if (zero)
+			c->msg[NUMASPAN_DATA] += n;
+		else if (len == 4 && !strncmp(s, "DATA", len))
+			c->transfers += n;
+		for (m = 0; m < NR_COUNTED; m++)
+			if (strlen(msg_name[m]) == len && !strncmp(msg_name[m], s, len))
+				c->msg[m] += n;
+		s += len;
+		s += *s == ' ';
+	}
+}
+
+static void print_cost(char *buf, size_t len, const struct cost *c)
+{
+	size_t at = 0;
+	int m;
+
+	*buf = '\0';
+	for (m = 0; m < NR_COUNTED && at < len; m++) {
+		if (!c->msg[m])
+			continue;
+		at += snprintf(buf + at, len - at, at ? " " : "");
+		if (c->msg[m] > 1)
+			at += snprintf(buf + at, len - at, "%ld*", c->msg[m]);
+		at += snprintf(buf + at, len - at, "%s", msg_name[m]);
+	}
+	if (!at)
+		snprintf(buf, len, "none");
+}
+
+/* What happened between @a and @b. */
+static struct cost cost_between(const struct cost *a, const struct cost *b)
+{
+	struct cost d = { .transfers = b->transfers - a->transfers };
+	int m;
+
+	for (m = 0; m < NR_COUNTED; m++)
+		d.msg[m] = b->msg[m] - a->msg[m];
+	return d;
+}
+
+static void run_scene(struct span *s, const struct scene *sc, u64 page)
+{
+	struct cost before, after, cost, expect;
+	char got[256], want[256];
+	bool values;
+	long n = 0;
+	int m;
+
+	page += sc->home * HOME_PAGES;
+	values = play(s, page, sc->before);
+	get_cost(s, &before);
+	values &= play(s, page, sc->access);
+	get_cost(s, &after);
+	cost = cost_between(&before, &after);
+	parse_expect(sc->expect, &expect);
+	for (m = 0; m < NR_COUNTED; m++)
+		n += cost.msg[m];
+	print_cost(got, sizeof(got), &cost);
+	if (tap_ok(values && !memcmp(&cost, &expect, sizeof(cost)),
+		   "%d nodes: %s: %ld messages, %ld transfers: %s", sc->nodes, sc->name, n,
+		   cost.transfers, got))
+		return;
+	print_cost(want, sizeof(want), &expect);
+	tap_diag("expected %ld transfers and %s%s", expect.transfers, want,
+		 values ? "" : "; a read did not see the last write");
+}
+
+/* Many pages: what holds for one must hold for a whole home. */
+static void run_bulk(struct span *s)
+{
+	struct cost c[4], d;
+	u64 p, sum = 0;
+	long n = 0;
+	int m;
+
+	/* The scenes have used some of the first pages. */
+	get_cost(s, &c[0]);
+	for (p = HOME_PAGES / 2; p < HOME_PAGES; p++)
+		store64(s->map[0] + p * PAGE, p);
+	get_cost(s, &c[1]);
+	d = cost_between(&c[0], &c[1]);
+	for (m = 0; m < NR_COUNTED; m++)
+		n += d.msg[m];
+	tap_ok(!n, "%d nodes: first touch of %d pages at their home: %ld messages",
+	       s->args.nr_nodes, HOME_PAGES / 2, n);
+	for (p = HOME_PAGES / 2; p < HOME_PAGES; p++)
+		sum += load64(s->map[1] + p * PAGE) - p;
+	get_cost(s, &c[2]);
+	d = cost_between(&c[1], &c[2]);
+	tap_ok(!sum && d.transfers == HOME_PAGES / 2,
+	       "%d nodes: %d pages read once by another node: %ld transfers", s->args.nr_nodes,
+	       HOME_PAGES / 2, d.transfers);
+	for (p = HOME_PAGES / 2; p < HOME_PAGES; p++)
+		sum += load64(s->map[1] + p * PAGE) - p;
+	get_cost(s, &c[3]);
+	d = cost_between(&c[2], &c[3]);
+	tap_ok(!sum && !d.transfers, "%d nodes: and read once more: %ld transfers",
+	       s->args.nr_nodes, d.transfers);
+}
+
+static void run_nodes(int nodes, int transport)
+{
+	struct span s = { };
+	size_t i;
+
+	span_args(&s.args, nodes, HOME_PAGES, HOME_PAGES * nodes + 64);
+	s.args.transport = transport;
+	span_up(&s);
+	span_catch_sigbus(&s);
+	memset(expect_value, 0, sizeof(expect_value));
+	for (i = 0; i < sizeof(scenes) / sizeof(*scenes); i++)
+		if (scenes[i].nodes == nodes)
+			run_scene(&s, &scenes[i], i);
+	run_bulk(&s);
+	span_down(&s);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "transport", required_argument, NULL, 't' },
+		{ "help", no_argument, NULL, 'h' },
+		{ }
+	};
+	int transport = NUMASPAN_LOOPBACK, c;
+
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (c == 'h') {
+			printf("usage: devcount [--transport loopback|tcp]\n"
+			       "Counts messages and transfers of each kind of access; TAP.\n");
+			return 0;
+		}
+		if (c != 't')
+			return 2;
+		if (strcmp(optarg, "tcp") && strcmp(optarg, "loopback")) {
+			fprintf(stderr, "devcount: --transport '%s': expected loopback or tcp\n",
+				optarg);
+			return 2;
+		}
+		transport = strcmp(optarg, "tcp") ? NUMASPAN_LOOPBACK : NUMASPAN_TCP;
+	}
+	run_nodes(2, transport);
+	run_nodes(3, transport);
+	return tap_done();
+}

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# What the test groups share: TAP for shell, programs on emulated hosts, guests.
+# Sourced, never run.  Results go to standard output, all else to standard error.
+# A group that stops early has failed, whatever it had said before.
+# shellcheck source-path=SCRIPTDIR
+set -euo pipefail
+tests=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=../ci/lib.sh
+. "$tests/../ci/lib.sh"
+
+group=${0##*/}
+work=$top/out/tests/$group.d
+count=0
+rm -rf "$work"
+mkdir -p "$work"
+
+# At the end of a group: no emulator is left, and a failure shows the ends of the logs.
+finish() {
+	local status=$?
+	trap - EXIT
+	if [ $status != 0 ] && [ -n "${cluster-}" ]; then
+		[ -z "${span_jobs-}" ] || span_report >&2 || true
+		cluster_report >&2 || true
+	fi
+	cluster_down || true
+	echo "1..$count"
+	exit $status
+}
+trap finish EXIT
+trap 'exit 143' INT TERM
+
+failures=0
+ok() { echo "ok $((count += 1)) - $*"; }
+not_ok() {
+	echo "not ok $((count += 1)) - $*"
+	failures=$((failures + 1))
+}
+skip() { echo "ok $((count += 1)) - $1 # SKIP $2"; }
+note() { sed 's/^/# /'; }
+
+# check NAME COMMAND...: a test that passes if the command does; it says nothing
+# unless it fails
+check() {
+	local name=$1 status=0 said
+	shift
+	said=$("$@" 2>&1) || status=$?
+	if [ $status = 0 ]; then
+		ok "$name"
+	else
+		not_ok "$name"
+		echo "status $status of: $*" | note
+		tail -n 40 <<<"$said" | note
+	fi
+}
+
+# at_most NAME VALUE BOUND
+at_most() {
+	if [ "$2" -le "$3" ]; then
+		ok "$1: $2 (at most $3)"
+	else
+		not_ok "$1: $2, expected at most $3"
+	fi
+}
+
+# tap LABEL STATUS <TAP: the tests of a program, under our numbers; a program that
+# ended before its plan, or said less than its status does, is one more failure
+tap() {
+	local line n=0 bad=0 plan='' bail=''
+	echo "-- $1"
+	while IFS= read -r line; do
+		case $line in
+		'ok '*)
+			n=$((n + 1))
+			echo "ok $((count += 1)) - $1: ${line#ok * - }" ;;
+		'not ok '*)
+			n=$((n + 1)) bad=$((bad + 1))
+			not_ok "$1: ${line#not ok * - }" ;;
+		1..*) plan=${line#1..} ;;
+		'Bail out!'*) bail=": $line" ;;
+		*) echo "# ${line#\# }" ;;
+		esac
+	done
+	if [ "$plan" != "$n" ] || { [ "$2" != 0 ] && [ $bad = 0 ]; }; then
+		not_ok "$1: ended with status $2 after $n of ${plan:-?} tests$bail"
+	fi
+}
+
+# program LABEL SECONDS HOST COMMAND...: run a test program on a host
+program() {
+	local label=$1 status=0
+	host_exec -t "$2" "${@:3}" >"$work/program.out" || status=$?
+	tap "$label" $status <"$work/program.out"
+}
+
+# program_fails LABEL SECONDS HOST COMMAND...: run a test program that must find a fault
+program_fails() {
+	local label=$1 status=0
+	host_exec -t "$2" "${@:3}" >"$work/program.out" || status=$?
+	if [ $status = 1 ] && grep -q -E '^(not ok|Bail out!)' "$work/program.out"; then
+		ok "$label: the test fails, as it must"
+		grep -E '^(not ok|Bail out!)' "$work/program.out" | note
+	else
+		not_ok "$label: the test should have failed, its status is $status"
+		note <"$work/program.out"
+	fi
+}
+
+# bare_host OPTION...: one emulated host with the module and the device programs
+bare_host() {
+	local file
+	for file in tests/dev/{devcount,devstress,devlife} hv-companion/numaspan/numaspan.ko; do
+		[ -e "$top/$file" ] || die "$file is not built: run make"
+	done
+	cluster_up "$work/cluster" --hosts 1 "$@"
+	cluster_push "$top"/tests/dev/dev{count,stress,life} \
+		"$top/hv-companion/numaspan/numaspan.ko"
+}
+
+# hosts_are_well: their logs hold no complaint
+hosts_are_well() {
+	local said
+	if said=$(cluster_warnings); then
+		not_ok "the hosts' logs are clean"
+		note <<<"$said"
+	else
+		ok "the hosts' logs are clean"
+	fi
+}
+
+# module_goes LABEL: rmmod works, on every host that lives, at once
+module_goes() {
+	local i
+	for ((i = 0; i < $(cat "$cluster/hosts"); i++)); do
+		! host_alive "$i" || check "$1: rmmod on host $i" host_exec "$i" rmmod numaspan
+	done
+}
+
+# guest_prepare COMMAND...: what a guest needs that runs COMMAND, by the span_* settings
+guest_prepare() {
+	cluster=$work/cluster
+	mkdir -p "$cluster/share"
+	span_install "${kernel-}"
+	span_config >"$cluster/share/span.conf"
+	guest_initrd "$cluster/share/initrd.gz" "" "$@"
+}
+
+# guest_hosts [OPTION...]: the emulated hosts for it, with the module; cluster_up has the options
+guest_hosts() {
+	cluster_up "$work/cluster" --hosts "$span_hosts" --host-cpus "$(span_host_cpus)" \
+		--host-mem "$(span_host_mem)" "$@"
+	span_load
+}
+
+# run_guest SECONDS OPTION... -- COMMAND...: ci/cluster run with a bound
+run_guest() {
+	local seconds=$1
+	shift
+	# Its own bound is for the guest; hosts boot before and end after.
+	timeout -k 20 $((seconds + 100)) "$ci/cluster" run --timeout "$seconds" "$@"
+}
+
+# total FILE KEY: the sum of a counter over all nodes
+total() { grep -o "\"$2\": *[0-9]*" "$1" | awk '{ sum += $NF } END { print sum + 0 }'; }
+
+# node_err N: what spanvm of a node said
+node_err() { cat "$(job_dir "$(span_host "$1")" "${span_jobs[$1]}")/err"; }
