@@ -26,7 +26,8 @@
 #define MSR_X2APIC_EOI	0x80b
 #define MSR_X2APIC_SPIV	0x80f
 #define SPIV_ENABLED	0x1ff
-#define RFLAGS_ARMED	0x202
+#define RFLAGS_IF	0x200
+#define RFLAGS_ARMED	(RFLAGS_IF | 0x2)
 #define TEST_VECTOR	0xa5
 
 static bool fail(struct vcpu *v, const char *what)
@@ -62,7 +63,7 @@ static bool set_mask(struct vcpu *v, bool pull)
 
 /**
  * proxy_arm - let a proxy's local APIC take interrupts; its thread does not run the vCPU
- * : the proxy
+ * @v: the proxy
  *
  * Return: false after span_end().
  */
@@ -140,9 +141,17 @@ static bool reset(struct vcpu *v)
 {
 	struct kvm_mp_state mp;
 	struct kvm_sregs s;
+	struct kvm_regs r;
 
 	if (ioctl(v->fd, KVM_GET_MP_STATE, &mp))
 		return fail(v, "KVM_GET_MP_STATE");
+	if (ioctl(v->fd, KVM_GET_REGS, &r))
+		return fail(v, "KVM_GET_REGS");
+	/* INIT leaves the processor's signature in EDX; an armed proxy has 0 there. */
+	if (!r.rdx || r.rflags & RFLAGS_IF) {
+		errno = EPROTO;
+		return fail(v, "not armed, and no INIT came");
+	}
 	forward(v, MODE_INIT, 0);
 	if (mp.mp_state == KVM_MP_STATE_INIT_RECEIVED) {
 		if (!wait_sipi(v))
