@@ -76,7 +76,7 @@ host_boot() {
 		# without KVM noticing and lose registers; la57, one more level
 		# of page tables to walk; smap, whose stac and clac each end a translated block
 		-cpu "max,svm=on,npt=on,la57=off,smap=off,umip=off,pku=off,xsave=off,monitor=off,x-walk-load=$walk_load"
-		-smp "$cpus" -m "$mem"
+		-smp "$cpus,sockets=$nodes" -m "$mem"
 		-chardev "file,id=console,path=kernel.log" -serial chardev:console
 		-chardev "pipe,id=agent,path=agent" -serial chardev:agent
 		-chardev "pipe,id=qmp,path=qmp" -mon chardev=qmp,mode=control
@@ -85,6 +85,11 @@ host_boot() {
 		-kernel "$image/vmlinuz" -initrd "$image/initramfs.gz"
 		-append "$(host_cmdline "$i" "$append")"
 	)
+	# Memory and CPUs in equal parts
+	for ((j = 0; nodes > 1 && j < nodes; j++)); do
+		args+=(-object "memory-backend-ram,id=ram$j,size=$((mem / nodes))M"
+			-numa "node,nodeid=$j,memdev=ram$j,cpus=$((j * cpus / nodes))-$(((j + 1) * cpus / nodes - 1))")
+	done
 	# One cable for each pair of hosts
 	for ((j = 0; j < hosts; j++)); do
 		[ "$j" != "$i" ] || continue
@@ -100,11 +105,12 @@ host_boot() {
 }
 
 # cluster_up DIR [--hosts N] [--walk intel|amd] [--host-cpus C] [--host-mem MIB]
-#	[--host-append STR] [--time-shift S] [--detach]: boot N hosts, with the folder DIR,
-# and wait until each takes jobs.  Without --detach they die with the calling shell.
-# In the hosts time passes 2^S times slower than outside.
+#	[--host-nodes K] [--host-append STR] [--time-shift S] [--detach]: boot N hosts, with the
+# folder DIR, and wait until each takes jobs.  Without --detach they die with the calling
+# shell.  A host has K NUMA nodes, which share its CPUs and memory equally.  In the hosts
+# time passes 2^S times slower than outside.
 cluster_up() {
-	local hosts=1 walk=intel cpus=2 mem=512 append='' slow=0 bound=(setpriv --pdeathsig KILL)
+	local hosts=1 walk=intel cpus=2 mem=512 nodes=1 append='' slow=0 bound=(setpriv --pdeathsig KILL)
 	local i tries emulator image walk_load
 	cluster=$(realpath -m "$1")
 	shift
@@ -114,6 +120,7 @@ cluster_up() {
 		--walk) walk=$2 ;;
 		--host-cpus) cpus=$2 ;;
 		--host-mem) mem=$2 ;;
+		--host-nodes) nodes=$2 ;;
 		--host-append) append=$2 ;;
 		--time-shift) slow=$2 ;;
 		--detach) bound=(setsid); shift; continue ;;

@@ -1,0 +1,582 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The core of pernode_rwsem: compiled as it is into the module, into the guest's kernel and
+ * in user space.  What it is, and its invariants: pernode_rwsem_types.h.
+ */
+#include <linux/atomic.h>
+#include <linux/errno.h>
+#include <linux/export.h>
+#include <linux/gfp.h>
+#include <linux/irqflags.h>
+#include <linux/kernel.h>
+#include <linux/lockdep.h>
+#include <linux/mm.h>
+#include <linux/nodemask.h>
+#include <linux/pernode_rwsem.h>
+#include <linux/rcupdate.h>
+#include <linux/rcuwait.h>
+#include <linux/rwsem.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+#include <linux/topology.h>
+
+static int readers_of(int word)
+{
+	return (word - (word & PERNODE_STATE)) / PERNODE_READER;
+}
+
+static enum pernode_state state_of(int word)
+{
+	return word & PERNODE_STATE;
+}
+
+static struct pernode_entry *local_entry(struct pernode_table *table)
+{
+	return pernode_table_entry(table, numa_node_id());
+}
+
+/**
+ * __pernode_rwsem_init - make a lock that has not expanded
+ * @sem: the lock
+ * @name: for lockdep
+ * @key: for lockdep
+ *
+ * Cannot fail, allocates nothing.  Context: any.
+ */
+void __pernode_rwsem_init(struct pernode_rwsem *sem, const char *name,
+			  struct lock_class_key *key)
+{
+	__init_rwsem(&sem->gate, name, key);
+	pernode_rwsem_init_rest(sem);
+}
+EXPORT_SYMBOL_GPL(__pernode_rwsem_init);
+
+/**
+ * pernode_rwsem_init_rest - the same, for one whose gate is initialised
+ * @sem: the lock
+ *
+ * Cannot fail, allocates nothing.  Context: any.
+ */
+void pernode_rwsem_init_rest(struct pernode_rwsem *sem)
+{
+	sem->table = NULL;
+	rcuwait_init(&sem->writer);
+	atomic_set(&sem->strays, 0);
+	nodes_clear(sem->open);
+	sem->gp = 0;
+	sem->last_node = numa_node_id();
+	sem->moves = 0;
+}
+EXPORT_SYMBOL_GPL(pernode_rwsem_init_rest);
+
+/**
+ * pernode_table_alloc - allocate the entries of a lock
+ * @gfp: how
+ *
+ * One page a node that is online, in its memory; other nodes share the first one's.
+ *
+ * Context: as @gfp says.
+ * Return: the table, or NULL without memory.
+ */
+struct pernode_table *pernode_table_alloc(gfp_t gfp)
+{
+	struct pernode_table *table;
+	struct pernode_entry *entry;
+	int node;
+
+	/* A page of its own: who writes beside it would take it from its readers. */
+	BUILD_BUG_ON(struct_size_t(struct pernode_table, entry, MAX_NUMNODES) > 4 * PAGE_SIZE);
+	table = (void *)__get_free_pages(gfp | __GFP_ZERO,
+					 get_order(struct_size(table, entry, nr_node_ids)));
+	if (!table)
+		return NULL;
+	table->nr = nr_node_ids;
+	for_each_online_node(node) {
+		struct page *page = alloc_pages_node(node, gfp | __GFP_ZERO, 0);
+
+		if (!page) {
+			pernode_table_free(table);
+			return NULL;
+		}
+		entry = page_address(page);
+		entry->node = node;
+		atomic_set(&entry->word, PERNODE_CLOSED);
+		table->entry[node] = entry;
+	}
+	entry = table->entry[first_online_node];
+	for (node = 0; node < table->nr; node++)
+		if (!table->entry[node])
+			table->entry[node] = entry;
+	return table;
+}
+EXPORT_SYMBOL_GPL(pernode_table_alloc);
+
+/**
+ * pernode_table_free - free what pernode_table_alloc() gave
+ * @table: the table, or NULL; nobody uses it any more
+ *
+ * Context: any.
+ */
+void pernode_table_free(struct pernode_table *table)
+{
+	unsigned int node;
+
+	if (!table)
+		return;
+	for (node = 0; node < table->nr; node++)
+		if (table->entry[node] && table->entry[node]->node == node)
+			free_page((unsigned long)table->entry[node]);
+	free_pages((unsigned long)table, get_order(struct_size(table, entry, table->nr)));
+}
+EXPORT_SYMBOL_GPL(pernode_table_free);
+
+/**
+ * pernode_rwsem_destroy - free what a lock has allocated
+ * @sem: the lock; nobody holds it or will
+ *
+ * Context: any.
+ */
+void pernode_rwsem_destroy(struct pernode_rwsem *sem)
+{
+	pernode_table_free(sem->table);
+	sem->table = NULL;
+}
+EXPORT_SYMBOL_GPL(pernode_rwsem_destroy);
+
+/* The slow half of pernode_rwsem_moved(). */
+bool __pernode_rwsem_moved(struct pernode_rwsem *sem, int node)
+{
+	/* Pairs with the release below. */
+	unsigned int moves = smp_load_acquire(&sem->moves);
+
+	/*
+	 * A trylock with interrupts off that finds no table may not find one when it has the
+	 * gate: it could not leave the gate again (see pernode_down_read_trylock()).  From
+	 * PERNODE_MOVES on it does not try; a grace period later none is left that did.
+	 */
+	if (moves > PERNODE_MOVES)
+		return poll_state_synchronize_rcu(READ_ONCE(sem->gp));
+	WRITE_ONCE(sem->last_node, node);
+	WRITE_ONCE(sem->moves, moves + 1);
+	if (moves + 1 == PERNODE_MOVES) {
+		smp_mb();	/* the grace period begins after @moves can be seen */
+		WRITE_ONCE(sem->gp, start_poll_synchronize_rcu());
+		/* @gp is for who sees this. */
+		smp_store_release(&sem->moves, PERNODE_MOVES + 1);
+	}
+	return false;
+}
+EXPORT_SYMBOL_GPL(__pernode_rwsem_moved);
+
+/**
+ * pernode_rwsem_publish - from here on readers use the entries
+ * @sem: the lock, held for writing by the caller; pernode_rwsem_moved() was true
+ * @table: its entries, of pernode_table_alloc(); now the lock's
+ *
+ * Context: any.
+ */
+void pernode_rwsem_publish(struct pernode_rwsem *sem, struct pernode_table *table)
+{
+	lockdep_assert_held_write(&sem->gate);
+	/* The entries are whole for who sees the table (load-acquire in the read side). */
+	smp_store_release(&sem->table, table);
+}
+EXPORT_SYMBOL_GPL(pernode_rwsem_publish);
+
+/**
+ * pernode_rwsem_expand - give every node its entry, whether the lock has moved or not
+ * @sem: the lock, not held by the caller
+ *
+ * Context: may sleep, for an RCU grace period.
+ * Return: 0, also when it had expanded before; -ENOMEM.
+ */
+int pernode_rwsem_expand(struct pernode_rwsem *sem)
+{
+	struct pernode_table *table = pernode_table_alloc(GFP_KERNEL);
+
+	if (!table)
+		return -ENOMEM;
+	WRITE_ONCE(sem->moves, PERNODE_MOVES);
+	synchronize_rcu();	/* see __pernode_rwsem_moved() */
+	pernode_down_write(sem);
+	if (sem->table)
+		pernode_table_free(table);
+	else
+		pernode_rwsem_publish(sem, table);
+	pernode_up_write(sem);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(pernode_rwsem_expand);
+
+/* A reader leaves by an entry that is open or drains. */
+static void leave(struct pernode_rwsem *sem, struct pernode_entry *entry)
+{
+	int word = atomic_sub_return_release(PERNODE_READER, &entry->word);
+
+	/*
+	 * Nobody else on this node may be left to wake the writer.  A count below 0 (this
+	 * reader came on another node) is for the writer to balance, so it hears of it too.
+	 */
+	if (state_of(word) == PERNODE_DRAIN && readers_of(word) <= 0)
+		rcuwait_wake_up(&sem->writer);
+}
+
+/* A reader comes by an entry, if that is open. */
+static bool enter(struct pernode_rwsem *sem, struct pernode_entry *entry)
+{
+	int word = atomic_read(&entry->word);
+
+	if (state_of(word) != PERNODE_OPEN)
+		return false;
+	word = atomic_add_return_acquire(PERNODE_READER, &entry->word);
+	if (likely(state_of(word) == PERNODE_OPEN))
+		return true;
+	leave(sem, entry);
+	return false;
+}
+
+/* Come by an entry while holding the gate for reading: no writer is in, so open it. */
+static void enter_opening(struct pernode_rwsem *sem, struct pernode_entry *entry)
+{
+	int old = atomic_read(&entry->word);
+
+	while (!atomic_try_cmpxchg(&entry->word, &old,
+				   (old & ~PERNODE_STATE) + PERNODE_READER))
+		;
+	if (state_of(old) == PERNODE_CLOSED)
+		node_set(entry->node, sem->open);
+}
+
+/*
+ * The caller has the gate for reading.  If the lock has expanded go on to the entry: the
+ * gate is for writers.
+ */
+static void pass_gate(struct pernode_rwsem *sem, unsigned long ip)
+{
+	if (!sem->table)
+		return;
+	enter_opening(sem, local_entry(sem->table));
+	up_read(&sem->gate);
+	rwsem_acquire_read(&sem->gate.dep_map, 0, 1, ip);
+}
+
+static bool enter_fast(struct pernode_rwsem *sem, unsigned long ip)
+{
+	/* Pairs with the release in pernode_rwsem_publish(). */
+	struct pernode_table *table = smp_load_acquire(&sem->table);
+
+	if (!table || !enter(sem, local_entry(table)))
+		return false;
+	rwsem_acquire_read(&sem->gate.dep_map, 0, 0, ip);
+	return true;
+}
+
+/**
+ * pernode_down_read - lock for reading
+ * @sem: the lock
+ *
+ * Context: may sleep.
+ */
+void pernode_down_read(struct pernode_rwsem *sem)
+{
+	might_sleep();
+	if (enter_fast(sem, _RET_IP_))
+		return;
+	down_read(&sem->gate);
+	pass_gate(sem, _RET_IP_);
+}
+EXPORT_SYMBOL_GPL(pernode_down_read);
+
+/**
+ * pernode_down_read_killable - lock for reading, unless the task is killed
+ * @sem: the lock
+ *
+ * Context: may sleep.
+ * Return: 0, or -EINTR if a fatal signal came first.
+ */
+int pernode_down_read_killable(struct pernode_rwsem *sem)
+{
+	int err;
+
+	might_sleep();
+	if (enter_fast(sem, _RET_IP_))
+		return 0;
+	err = down_read_killable(&sem->gate);
+	if (!err)
+		pass_gate(sem, _RET_IP_);
+	return err;
+}
+EXPORT_SYMBOL_GPL(pernode_down_read_killable);
+
+/**
+ * pernode_down_read_trylock - lock for reading, if that is possible at once
+ * @sem: the lock
+ *
+ * With interrupts off it fails also when no reader has come on this node since the last
+ * writer: opening the entry takes the gate, leaving the gate may wake a task, and the
+ * caller may hold a run queue's lock.
+ *
+ * Context: any but NMI; does not sleep, spin, allocate or, with interrupts off, wake.
+ * Return: 1 if locked, else 0.
+ */
+int pernode_down_read_trylock(struct pernode_rwsem *sem)
+{
+	/* Pairs with the release in pernode_rwsem_publish(). */
+	struct pernode_table *table = smp_load_acquire(&sem->table);
+
+	if (table) {
+		struct pernode_entry *entry = local_entry(table);
+		int old = atomic_read(&entry->word);
+
+		while (state_of(old) == PERNODE_OPEN) {
+			if (!atomic_try_cmpxchg_acquire(&entry->word, &old, old + PERNODE_READER))
+				continue;
+			rwsem_acquire_read(&sem->gate.dep_map, 0, 1, _RET_IP_);
+			return 1;
+		}
+	}
+	if ((table || READ_ONCE(sem->moves) >= PERNODE_MOVES) && irqs_disabled())
+		return 0;
+	if (!down_read_trylock(&sem->gate))
+		return 0;
+	pass_gate(sem, _RET_IP_);
+	return 1;
+}
+EXPORT_SYMBOL_GPL(pernode_down_read_trylock);
+
+static void exit_entry(struct pernode_rwsem *sem)
+{
+	struct pernode_entry *entry = local_entry(sem->table);
+
+	/* This reader is counted elsewhere, so what is closed stays so or is opened. */
+	if (unlikely(state_of(atomic_read(&entry->word)) == PERNODE_CLOSED)) {
+		atomic_dec_return_release(&sem->strays);
+		rcuwait_wake_up(&sem->writer);
+	} else {
+		leave(sem, entry);
+	}
+}
+
+/**
+ * pernode_up_read - unlock what was locked for reading
+ * @sem: the lock
+ *
+ * On any node, whichever it was locked on.
+ *
+ * Context: any in which a task may be woken.
+ */
+void pernode_up_read(struct pernode_rwsem *sem)
+{
+	if (!sem->table) {
+		up_read(&sem->gate);
+		return;
+	}
+	rwsem_release(&sem->gate.dep_map, _RET_IP_);
+	exit_entry(sem);
+}
+EXPORT_SYMBOL_GPL(pernode_up_read);
+
+/**
+ * pernode_up_read_non_owner - unlock for a task that has told lockdep it gave the lock away
+ * @sem: the lock
+ *
+ * Context: as pernode_up_read().
+ */
+void pernode_up_read_non_owner(struct pernode_rwsem *sem)
+{
+	if (!sem->table)
+		up_read_non_owner(&sem->gate);
+	else
+		exit_entry(sem);
+}
+EXPORT_SYMBOL_GPL(pernode_up_read_non_owner);
+
+/*
+ * Readers that left on another node than they came on have left one count below 0, and
+ * another that no last reader will bring to 0: take from this to mend that.  Says whether
+ * there was something to mend; somebody may have left meanwhile, unheard.
+ */
+static bool balance(struct pernode_rwsem *sem)
+{
+	int node, lack = -atomic_xchg(&sem->strays, 0);
+	bool mended = lack;
+
+	for_each_node_mask(node, sem->open) {
+		atomic_t *word = &sem->table->entry[node]->word;
+		int readers = readers_of(atomic_read(word));
+
+		if (readers >= 0)
+			continue;
+		atomic_sub(readers * PERNODE_READER, word);
+		lack -= readers;
+		mended = true;
+	}
+	for_each_node_mask(node, sem->open) {
+		atomic_t *word = &sem->table->entry[node]->word;
+		int take = min(lack, max(readers_of(atomic_read(word)), 0));
+
+		if (!take)
+			continue;
+		atomic_sub(take * PERNODE_READER, word);
+		lack -= take;
+	}
+	atomic_sub(lack, &sem->strays);
+	return mended;
+}
+
+/*
+ * Have all left?  Each count has to be 0, not only their sum: once closed, an entry is no
+ * longer part of sums.  If not, the last reader to leave an entry wakes the writer.
+ */
+static bool drained(struct pernode_rwsem *sem)
+{
+	bool nobody;
+	int node;
+
+	do {
+		nobody = !atomic_read_acquire(&sem->strays);
+		for_each_node_mask(node, sem->open)
+			if (readers_of(atomic_read_acquire(&sem->table->entry[node]->word)))
+				nobody = false;
+	} while (!nobody && balance(sem));
+	return nobody;
+}
+
+/*
+ * The writer has the gate.  Shut all open entries, at once, and wait for who is in.  The
+ * gate's queue is what new readers meet, so there is nobody to starve, and no backing out but
+ * for a signal.
+ */
+static int drain(struct pernode_rwsem *sem, unsigned int state)
+{
+	int node, err;
+
+	if (!sem->table || nodes_empty(sem->open))
+		return 0;
+	for_each_node_mask(node, sem->open)
+		atomic_or(PERNODE_DRAIN, &sem->table->entry[node]->word);
+	err = rcuwait_wait_event(&sem->writer, drained(sem), state);
+	for_each_node_mask(node, sem->open)
+		atomic_add(err ? PERNODE_OPEN - PERNODE_DRAIN : PERNODE_CLOSED - PERNODE_DRAIN,
+			   &sem->table->entry[node]->word);
+	if (!err)
+		nodes_clear(sem->open);
+	return err;
+}
+
+/**
+ * pernode_down_write_nested - lock for writing
+ * @sem: the lock
+ * @subclass: for lockdep, where one task takes two locks of a class
+ *
+ * Context: may sleep.
+ */
+void pernode_down_write_nested(struct pernode_rwsem *sem, int subclass)
+{
+	down_write_nested(&sem->gate, subclass);
+	drain(sem, TASK_UNINTERRUPTIBLE);
+}
+EXPORT_SYMBOL_GPL(pernode_down_write_nested);
+
+/**
+ * pernode_down_write - lock for writing
+ * @sem: the lock
+ *
+ * Context: may sleep.
+ */
+void pernode_down_write(struct pernode_rwsem *sem)
+{
+	down_write(&sem->gate);
+	drain(sem, TASK_UNINTERRUPTIBLE);
+}
+EXPORT_SYMBOL_GPL(pernode_down_write);
+
+/**
+ * pernode_down_write_killable - lock for writing, unless the task is killed
+ * @sem: the lock
+ *
+ * Context: may sleep.
+ * Return: 0, or -EINTR if a fatal signal came first.
+ */
+int pernode_down_write_killable(struct pernode_rwsem *sem)
+{
+	int err = down_write_killable(&sem->gate);
+
+	if (err)
+		return err;
+	err = drain(sem, TASK_KILLABLE);
+	if (err)
+		up_write(&sem->gate);
+	return err;
+}
+EXPORT_SYMBOL_GPL(pernode_down_write_killable);
+
+/**
+ * pernode_up_write - unlock what was locked for writing
+ * @sem: the lock
+ *
+ * The entries stay closed: readers come through the gate and open them.
+ *
+ * Context: any in which a task may be woken.
+ */
+void pernode_up_write(struct pernode_rwsem *sem)
+{
+	up_write(&sem->gate);
+}
+EXPORT_SYMBOL_GPL(pernode_up_write);
+
+/**
+ * pernode_downgrade_write - go on as a reader
+ * @sem: the lock, held for writing
+ *
+ * Context: any in which a task may be woken.
+ */
+void pernode_downgrade_write(struct pernode_rwsem *sem)
+{
+	downgrade_write(&sem->gate);
+	pass_gate(sem, _RET_IP_);
+}
+EXPORT_SYMBOL_GPL(pernode_downgrade_write);
+
+/* How many readers are in, or more: some come and go while this adds up. */
+static int count_readers(struct pernode_rwsem *sem)
+{
+	int node, sum = atomic_read(&sem->strays);
+
+	for_each_node_mask(node, sem->open)
+		sum += readers_of(atomic_read(&sem->table->entry[node]->word));
+	return sum;
+}
+
+/**
+ * pernode_rwsem_is_locked - is somebody in?
+ * @sem: the lock
+ *
+ * For assertions: sure to be true if the caller holds the lock; reads the entry of every
+ * node where readers have been.
+ *
+ * Context: any.
+ * Return: whether.
+ */
+bool pernode_rwsem_is_locked(struct pernode_rwsem *sem)
+{
+	return rwsem_is_locked(&sem->gate) ||
+	       (sem->table && count_readers(sem) != 0);
+}
+EXPORT_SYMBOL_GPL(pernode_rwsem_is_locked);
+
+/**
+ * pernode_rwsem_is_contended - does somebody wait for the lock?
+ * @sem: the lock, held by the caller
+ *
+ * Context: any.
+ * Return: whether, as far as this node knows.
+ */
+bool pernode_rwsem_is_contended(struct pernode_rwsem *sem)
+{
+	if (sem->table &&
+	    state_of(atomic_read(&local_entry(sem->table)->word)) == PERNODE_DRAIN)
+		return true;
+	return rwsem_is_contended(&sem->gate);
+}
+EXPORT_SYMBOL_GPL(pernode_rwsem_is_contended);

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * pernode_rwsem: what one can do with it.  What it is: pernode_rwsem_types.h.
+ */
+#ifndef _LINUX_PERNODE_RWSEM_H
+#define _LINUX_PERNODE_RWSEM_H
+
+#include <linux/atomic.h>
+#include <linux/lockdep.h>
+#include <linux/pernode_rwsem_types.h>
+#include <linux/topology.h>
+
+void __pernode_rwsem_init(struct pernode_rwsem *sem, const char *name,
+			  struct lock_class_key *key);
+
+#define pernode_rwsem_init(sem)						\
+do {									\
+	static struct lock_class_key __key;				\
+									\
+	__pernode_rwsem_init(sem, #sem, &__key);			\
+} while (0)
+
+void pernode_rwsem_init_rest(struct pernode_rwsem *sem);
+void pernode_rwsem_destroy(struct pernode_rwsem *sem);
+
+struct pernode_table *pernode_table_alloc(gfp_t gfp);
+void pernode_table_free(struct pernode_table *table);
+int __must_check pernode_rwsem_expand(struct pernode_rwsem *sem);
+bool __pernode_rwsem_moved(struct pernode_rwsem *sem, int node);
+void pernode_rwsem_publish(struct pernode_rwsem *sem, struct pernode_table *table);
+
+void pernode_down_read(struct pernode_rwsem *sem);
+int __must_check pernode_down_read_killable(struct pernode_rwsem *sem);
+int __must_check pernode_down_read_trylock(struct pernode_rwsem *sem);
+void pernode_up_read(struct pernode_rwsem *sem);
+void pernode_up_read_non_owner(struct pernode_rwsem *sem);
+
+void pernode_down_write(struct pernode_rwsem *sem);
+void pernode_down_write_nested(struct pernode_rwsem *sem, int subclass);
+int __must_check pernode_down_write_killable(struct pernode_rwsem *sem);
+void pernode_up_write(struct pernode_rwsem *sem);
+void pernode_downgrade_write(struct pernode_rwsem *sem);
+
+bool pernode_rwsem_is_locked(struct pernode_rwsem *sem);
+bool pernode_rwsem_is_contended(struct pernode_rwsem *sem);
+
+/**
+ * pernode_table_entry - the entry that readers on a node use
+ * @table: a lock's table
+ * @node: a node's number
+ *
+ * Return: the entry.
+ */
+static inline struct pernode_entry *pernode_table_entry(struct pernode_table *table, int node)
+{
+	return table->entry[node];
+}
+
+/**
+ * pernode_rwsem_moved - note where a lock that has not expanded is used
+ * @sem: the lock
+ *
+ * A hint for the user who decides when the lock expands; racing calls may lose a move.
+ *
+ * Context: any.
+ * Return: true when it has been seen to move between nodes often, and nobody can be left in
+ * a trylock that began before: the user may take the write side and publish a table.
+ */
+static inline bool pernode_rwsem_moved(struct pernode_rwsem *sem)
+{
+	int node = numa_node_id();
+
+	if (READ_ONCE(sem->table) ||
+	    likely(READ_ONCE(sem->last_node) == node && READ_ONCE(sem->moves) < PERNODE_MOVES))
+		return false;
+	return __pernode_rwsem_moved(sem, node);
+}
+
+#endif

@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Torture of pernode_rwsem in a running kernel, as locktorture does it: threads that read,
+ * write, are killed while they wait, downgrade, and change node while they hold the lock;
+ * interrupts that try to read, and leave from another interrupt; and a lock that expands in
+ * the midst of it.  insmod runs it to its end, says what it counted in one line of the
+ * kernel's log, and fails with EIO if the lock let anybody in who should have been out.
+ *
+ * variant=broken is a lock whose writers do not wait for the nodes' readers: the torture is
+ * worth something only as long as that fails.
+ */
+#undef pr_fmt	/* compat.h came first */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/atomic.h>
+#include <linux/completion.h>
+#include <linux/cpumask.h>
+#include <linux/irq_work.h>
+#include <linux/kthread.h>
+#include <linux/module.h>
+#include <linux/percpu.h>
+#include <linux/pernode_rwsem.h>
+#include <linux/prandom.h>
+#include <linux/random.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+
+#define MAX_THREADS	256
+
+static unsigned int readers = 4;
+module_param(readers, uint, 0444);
+MODULE_PARM_DESC(readers, "threads that read, 1 to 256 (4)");
+static unsigned int writers = 2;
+module_param(writers, uint, 0444);
+MODULE_PARM_DESC(writers, "threads that write, 0 to 256 (2)");
+static unsigned int rounds = 20000;
+module_param(rounds, uint, 0444);
+MODULE_PARM_DESC(rounds, "how often each reader locks, 1 to 100000000 (20000)");
+static char *variant = "pernode";
+module_param(variant, charp, 0444);
+MODULE_PARM_DESC(variant, "pernode, rwsem (never expands) or broken (pernode)");
+
+static struct pernode_rwsem sem;
+static bool broken, expands;
+
+/* What the lock protects; a writer leaves both alike. */
+static struct {
+	unsigned long a ____cacheline_aligned;
+	unsigned long b ____cacheline_aligned;
+} data;
+static atomic_t in_read, in_write, violations, wrong_count;
+static atomic64_t reads, writes, kills, downgrades, tries, tries_failed, irq_reads, moves;
+static atomic_t threads_left, readers_left;
+static DECLARE_COMPLETION(all_done);
+static struct task_struct **tasks;	/* readers, writers, the disturber */
+
+struct irq_reader {
+	struct irq_work lock, unlock;
+	struct rnd_state rnd;
+};
+
+static DEFINE_PER_CPU(struct irq_reader, irq_reader);
+
+static void violation(void)
+{
+	atomic_inc(&violations);
+}
+
+/* The lock is held for reading. */
+static void read_section(struct rnd_state *rnd)
+{
+	unsigned long a;
+	unsigned int i, n = prandom_u32_state(rnd) % 64;
+
+	atomic_inc(&in_read);
+	a = READ_ONCE(data.a);
+	for (i = 0; i < n; i++)
+		cpu_relax();
+	if (a != READ_ONCE(data.b) || atomic_read(&in_write))
+		violation();
+	atomic_dec(&in_read);
+}
+
+static void write_section(struct rnd_state *rnd)
+{
+	unsigned int i, n = prandom_u32_state(rnd) % 64;
+
+	if (atomic_inc_return(&in_write) != 1 || atomic_read(&in_read))
+		violation();
+	WRITE_ONCE(data.a, data.a + 1);
+	for (i = 0; i < n; i++)
+		cpu_relax();
+	if (atomic_read(&in_read))
+		violation();
+	WRITE_ONCE(data.b, data.b + 1);
+	atomic_dec(&in_write);
+}
+
+/* Go to another CPU, of another node where there is one. */
+static void move(struct rnd_state *rnd)
+{
+	unsigned int cpu = cpumask_nth(prandom_u32_state(rnd) % num_online_cpus(),
+				       cpu_online_mask);
+
+	if (cpu < nr_cpu_ids && !set_cpus_allowed_ptr(current, cpumask_of(cpu)))
+		atomic64_inc(&moves);
+}
+
+static int lock_to_write(bool killable)
+{
+	/* The broken lock: the gate alone, as if no node had readers. */
+	if (broken)
+		return killable ? down_write_killable(&sem.gate) : (down_write(&sem.gate), 0);
+	return killable ? pernode_down_write_killable(&sem) : (pernode_down_write(&sem), 0);
+}
+
+static void thread_ends(void)
+{
+	if (atomic_dec_and_test(&threads_left))
+		complete(&all_done);
+}
+
+static void reader_round(struct rnd_state *rnd)
+{
+	u32 what = prandom_u32_state(rnd) % 16;
+
+	if (what == 0) {
+		atomic64_inc(&tries);
+		if (!pernode_down_read_trylock(&sem)) {
+			atomic64_inc(&tries_failed);
+			return;
+		}
+	} else if (what == 1) {
+		if (pernode_down_read_killable(&sem)) {
+			violation();	/* nobody kills readers */
+			return;
+		}
+	} else {
+		pernode_down_read(&sem);
+	}
+	if (!pernode_rwsem_is_locked(&sem))
+		atomic_inc(&wrong_count);
+	read_section(rnd);
+	if (what == 2) {
+		move(rnd);
+		read_section(rnd);
+	}
+	pernode_up_read(&sem);
+	atomic64_inc(&reads);
+}
+
+static int reader(void *arg)
+{
+	struct rnd_state rnd;
+	unsigned int i;
+
+	prandom_seed_state(&rnd, (unsigned long)arg + 1);
+	for (i = 0; i < rounds; i++) {
+		reader_round(&rnd);
+		if (i % 64 == 0)
+			move(&rnd);
+		cond_resched();
+	}
+	atomic_dec(&readers_left);
+	thread_ends();
+	return 0;
+}
+
+/* Killed now and then, by disturber(); that only ends a wait that may be killed. */
+static int writer(void *arg)
+{
+	struct rnd_state rnd;
+	u32 what;
+
+	prandom_seed_state(&rnd, (unsigned long)arg + 1000);
+	allow_signal(SIGKILL);
+	while (atomic_read(&readers_left)) {
+		what = prandom_u32_state(&rnd) % 8;
+		if (lock_to_write(what < 4)) {
+			atomic64_inc(&kills);
+			flush_signals(current);
+			continue;
+		}
+		flush_signals(current);
+		write_section(&rnd);
+		if (what == 1 && !broken) {
+			pernode_downgrade_write(&sem);
+			read_section(&rnd);
+			pernode_up_read(&sem);
+			atomic64_inc(&downgrades);
+		} else {
+			pernode_up_write(&sem);
+		}
+		atomic64_inc(&writes);
+		move(&rnd);
+		/* Leave the readers alone now and then, so that entries open. */
+		if (what & 1)
+			schedule_timeout_interruptible(1);
+	}
+	thread_ends();
+	return 0;
+}
+
+/* In hard interrupt context, as BPF's stack traces do: lock, and leave in a later one. */
+static void irq_lock(struct irq_work *work)
+{
+	struct irq_reader *irq = container_of(work, struct irq_reader, lock);
+
+	atomic64_inc(&tries);
+	if (!pernode_down_read_trylock(&sem)) {
+		atomic64_inc(&tries_failed);
+		return;
+	}
+	rwsem_release(&sem.gate.dep_map, _RET_IP_);
+	read_section(&irq->rnd);
+	irq_work_queue(&irq->unlock);
+}
+
+static void irq_unlock(struct irq_work *work)
+{
+	pernode_up_read_non_owner(&sem);
+	atomic64_inc(&irq_reads);
+}
+
+/* Interrupts CPUs, and kills writers. */
+static int disturber(void *unused)
+{
+	struct rnd_state rnd;
+	struct irq_reader *irq;
+
+	prandom_seed_state(&rnd, 7);
+	while (atomic_read(&readers_left)) {
+		move(&rnd);
+		preempt_disable();
+		irq = this_cpu_ptr(&irq_reader);
+		if (!irq_work_is_busy(&irq->lock) && !irq_work_is_busy(&irq->unlock))
+			irq_work_queue(&irq->lock);
+		preempt_enable();
+		if (writers)
+			send_sig(SIGKILL, tasks[readers + prandom_u32_state(&rnd) % writers], 1);
+		schedule_timeout_interruptible(1);
+	}
+	thread_ends();
+	return 0;
+}
+
+static int check_param(const char *name, unsigned int value, unsigned int min, unsigned int max)
+{
+	if (value >= min && value <= max)
+		return 0;
+	pr_err("%s=%u: expected %u to %u\n", name, value, min, max);
+	return -EINVAL;
+}
+
+static int run(void)
+{
+	unsigned int i, n = readers + writers + 1;
+	int cpu, err;
+
+	tasks = kcalloc(n, sizeof(*tasks), GFP_KERNEL);
+	if (!tasks)
+		return -ENOMEM;
+	for_each_possible_cpu(cpu) {
+		struct irq_reader *irq = per_cpu_ptr(&irq_reader, cpu);
+
+		init_irq_work(&irq->lock, irq_lock);
+		init_irq_work(&irq->unlock, irq_unlock);
+		prandom_seed_state(&irq->rnd, cpu + 5000);
+	}
+	for (i = 0; i < n; i++) {
+		int (*fn)(void *) = i < readers ? reader :
+				    i < readers + writers ? writer : disturber;
+
+		tasks[i] = kthread_create(fn, (void *)(unsigned long)i, "pernode_torture/%u", i);
+		if (IS_ERR(tasks[i]))
+			break;
+		get_task_struct(tasks[i]);
+	}
+	if (i < n) {
+		err = PTR_ERR(tasks[i]);
+		while (i--) {
+			kthread_stop(tasks[i]);
+			put_task_struct(tasks[i]);
+		}
+		kfree(tasks);
+		return err;
+	}
+	atomic_set(&threads_left, n);
+	atomic_set(&readers_left, readers);
+	for (i = 0; i < n; i++)
+		wake_up_process(tasks[i]);
+	/* In the midst of it. */
+	err = expands ? pernode_rwsem_expand(&sem) : 0;
+	wait_for_completion(&all_done);
+	/* They have done all, but not yet left our code. */
+	while (n--) {
+		kthread_stop(tasks[n]);
+		put_task_struct(tasks[n]);
+	}
+	kfree(tasks);
+	for_each_possible_cpu(cpu) {
+		irq_work_sync(&per_cpu_ptr(&irq_reader, cpu)->lock);
+		irq_work_sync(&per_cpu_ptr(&irq_reader, cpu)->unlock);
+	}
+	return err;
+}
+
+static int __init torture_init(void)
+{
+	int err;
+
+	if (check_param("readers", readers, 1, MAX_THREADS) ||
+	    check_param("writers", writers, 0, MAX_THREADS) ||
+	    check_param("rounds", rounds, 1, 100000000))
+		return -EINVAL;
+	broken = !strcmp(variant, "broken");
+	expands = broken || !strcmp(variant, "pernode");
+	if (!expands && strcmp(variant, "rwsem")) {
+		pr_err("variant=%s: expected pernode, rwsem or broken\n", variant);
+		return -EINVAL;
+	}
+	pernode_rwsem_init(&sem);
+	err = run();
+	/* Nobody is in: a writer comes at once, and finds what it protects whole. */
+	pernode_down_write(&sem);
+	if (data.a != data.b)
+		violation();
+	pernode_up_write(&sem);
+	if (atomic_read(&sem.strays) || !nodes_empty(sem.open) || pernode_rwsem_is_locked(&sem))
+		atomic_inc(&wrong_count);
+	pernode_rwsem_destroy(&sem);
+	pr_notice("%s: nodes %u, reads %lld, writes %lld, downgrades %lld, kills %lld, moves %lld, tries %lld, failed %lld, irq reads %lld, wrong counts %d, violations %d\n",
+		  variant, num_online_nodes(), atomic64_read(&reads), atomic64_read(&writes),
+		  atomic64_read(&downgrades), atomic64_read(&kills), atomic64_read(&moves),
+		  atomic64_read(&tries), atomic64_read(&tries_failed), atomic64_read(&irq_reads),
+		  atomic_read(&wrong_count), atomic_read(&violations));
+	if (err)
+		return err;
+	return atomic_read(&violations) || atomic_read(&wrong_count) ? -EIO : 0;
+}
+module_init(torture_init);
+
+static void __exit torture_exit(void)
+{
+}
+module_exit(torture_exit);
+
+MODULE_AUTHOR("numaspan");
+MODULE_DESCRIPTION("Torture of pernode_rwsem");
+MODULE_LICENSE("GPL");
