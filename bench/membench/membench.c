@@ -48,7 +48,7 @@ static pthread_barrier_t barrier;
 static u64 *source, source_sum, *fill_ns;
 static size_t size = 16 << 20;
 static long nr_threads, iterations = 3;
-static bool node_local, populate_map, json_only;
+static bool node_local, populate_map, no_copy, json_only;
 
 static u64 now_ns(void)
 {
@@ -126,6 +126,8 @@ static void run_phases(struct worker *w, int iteration)
 	for (p = 0; p < NR_PHASES; p++) {
 		u64 t;
 
+		if (no_copy && (p == COPY || p == VERIFY))
+			continue;
 		pthread_barrier_wait(&barrier);
 		t = now_ns();
 		switch (p) {
@@ -167,7 +169,7 @@ static void *work(void *arg)
 		die(1, "CPU %d: %s", w->cpu, strerror(err));
 	for (i = 0; i < iterations; i++) {
 		/* The first worker is the master. */
-		if (w == worker) {
+		if (w == worker && !no_copy) {
 			if (!source)
 				source = map_private(false);
 			fill_source(i);
@@ -354,6 +356,7 @@ static void print_usage(void)
 	       "  --iterations N     times to do it all; medians are shown (3)\n"
 	       "  --populate HOW     touch: write to each page; map: let the kernel do it (touch)\n"
 	       "  --node-local       destinations in memory of the thread's own NUMA node only\n"
+	       "  --no-copy          neither source nor copies: what page faults cost, alone\n"
 	       "  --json             print the JSON line only\n"
 	       "  --topology         print the NUMA nodes, their CPUs, memory, distances; then exit\n"
 	       "  --help             this text\n"
@@ -368,6 +371,7 @@ static bool parse_options(int argc, char **argv)
 		{ "iterations", required_argument, NULL, 'i' },
 		{ "populate", required_argument, NULL, 'p' },
 		{ "node-local", no_argument, NULL, 'l' },
+		{ "no-copy", no_argument, NULL, 'n' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "topology", no_argument, NULL, 'T' },
 		{ "help", no_argument, NULL, 'h' },
@@ -397,6 +401,9 @@ static bool parse_options(int argc, char **argv)
 			break;
 		case 'l':
 			node_local = true;
+			break;
+		case 'n':
+			no_copy = true;
 			break;
 		case 'j':
 			json_only = true;
