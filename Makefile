@@ -7,6 +7,7 @@
 #	make check	all tests
 #	make soak	the long tests
 #	make model	the protocol's model, and its planted bugs
+#	make sim	the guest's locks, simulated: a table, and out/sim.json
 #
 # KDIR picks the kernel to build numaspan.ko for: by default the 6.12 kernel that Debian 12
 # has, which is the emulated hosts'.
@@ -28,6 +29,7 @@ spanvm:
 
 programs:
 	@$(MAKE) --no-print-directory -C bench/membench
+	@$(MAKE) --no-print-directory -C bench/dsmsim
 	@$(MAKE) --no-print-directory -C tests/guest
 	@$(MAKE) --no-print-directory -C tests/dev
 
@@ -43,10 +45,15 @@ soak: all
 model: setup
 	@$(MAKE) --no-print-directory -C hv-companion/model check
 
+sim: setup
+	@$(MAKE) --no-print-directory -C bench/dsmsim
+	@mkdir -p out
+	@bench/dsmsim/dsmsim table --json out/sim.json
+
 clean:
 	$(MAKE) -C $(KDIR) M=$(CURDIR) clean
 	for dir in hv-companion/spanvm hv-companion/fuzz hv-companion/model bench/membench \
-		tests/guest tests/dev; do $(MAKE) -C $$dir clean; done
+		bench/dsmsim tests/guest tests/dev; do $(MAKE) -C $$dir clean; done
 	rm -rf out
 
-.PHONY: all setup modules spanvm programs demo check soak model clean
+.PHONY: all setup modules spanvm programs demo check soak model sim clean

@@ -9,6 +9,7 @@
 #include <linux/gfp.h>
 #include <linux/irqflags.h>
 #include <linux/kernel.h>
+#include <linux/list.h>
 #include <linux/lockdep.h>
 #include <linux/mm.h>
 #include <linux/nodemask.h>
@@ -17,7 +18,10 @@
 #include <linux/rcuwait.h>
 #include <linux/rwsem.h>
 #include <linux/sched.h>
+#include <linux/sched/signal.h>
+#include <linux/sched/task.h>
 #include <linux/slab.h>
+#include <linux/spinlock.h>
 #include <linux/topology.h>
 
 static int readers_of(int word)
@@ -100,6 +104,8 @@ struct pernode_table *pernode_table_alloc(gfp_t gfp)
 		}
 		entry = page_address(page);
 		entry->node = node;
+		raw_spin_lock_init(&entry->lock);
+		INIT_LIST_HEAD(&entry->waiters);
 		atomic_set(&entry->word, PERNODE_CLOSED);
 		table->entry[node] = entry;
 	}
@@ -156,9 +162,10 @@ bool __pernode_rwsem_moved(struct pernode_rwsem *sem, int node)
 	 */
 	if (moves > PERNODE_MOVES)
 		return poll_state_synchronize_rcu(READ_ONCE(sem->gp));
+	if (moves == PERNODE_MOVES)
+		return false;	/* somebody is about to set @gp */
 	WRITE_ONCE(sem->last_node, node);
-	WRITE_ONCE(sem->moves, moves + 1);
-	if (moves + 1 == PERNODE_MOVES) {
+	if (try_cmpxchg(&sem->moves, &moves, moves + 1) && moves + 1 == PERNODE_MOVES) {
 		smp_mb();	/* the grace period begins after @moves can be seen */
 		WRITE_ONCE(sem->gp, start_poll_synchronize_rcu());
 		/* @gp is for who sees this. */
@@ -235,13 +242,16 @@ static bool enter(struct pernode_rwsem *sem, struct pernode_entry *entry)
 	return false;
 }
 
-/* Come by an entry while holding the gate for reading: no writer is in, so open it. */
-static void enter_opening(struct pernode_rwsem *sem, struct pernode_entry *entry)
+/*
+ * The caller holds the gate for reading, so no writer is in: open the entry, and count in
+ * the caller and the @others.
+ */
+static void enter_opening(struct pernode_rwsem *sem, struct pernode_entry *entry, int others)
 {
 	int old = atomic_read(&entry->word);
 
 	while (!atomic_try_cmpxchg(&entry->word, &old,
-				   (old & ~PERNODE_STATE) + PERNODE_READER))
+				   (old & ~PERNODE_STATE) + (1 + others) * PERNODE_READER))
 		;
 	if (state_of(old) == PERNODE_CLOSED)
 		node_set(entry->node, sem->open);
@@ -255,7 +265,7 @@ static void pass_gate(struct pernode_rwsem *sem, unsigned long ip)
 {
 	if (!sem->table)
 		return;
-	enter_opening(sem, local_entry(sem->table));
+	enter_opening(sem, local_entry(sem->table), 0);
 	up_read(&sem->gate);
 	rwsem_acquire_read(&sem->gate.dep_map, 0, 1, ip);
 }
@@ -271,6 +281,140 @@ static bool enter_fast(struct pernode_rwsem *sem, unsigned long ip)
 	return true;
 }
 
+/* A reader that waits at its node's entry, for the one that has gone to the gate */
+struct waiter {
+	struct list_head list;		/* entry->waiters, under entry->lock */
+	struct task_struct *task;	/* NULL when the wait is over */
+	enum { WAITS, IN, OPENS } what;	/* under entry->lock until then */
+};
+
+/* End a wait; @w is gone when this returns. */
+static void wake_waiter(struct waiter *w)
+{
+	struct task_struct *task = w->task;
+
+	get_task_struct(task);
+	/* What the waiter was given can be seen when this can. */
+	smp_store_release(&w->task, NULL);
+	wake_up_process(task);
+	put_task_struct(task);
+}
+
+static int gate_down_read(struct pernode_rwsem *sem, unsigned int state)
+{
+	if (state == TASK_KILLABLE)
+		return down_read_killable(&sem->gate);
+	down_read(&sem->gate);
+	return 0;
+}
+
+/*
+ * Go through the gate for all readers of this node; entry->opening is set.  A wake-up at the
+ * gate costs a page of the writer's node, one at the entry does not.
+ */
+static int open_entry(struct pernode_rwsem *sem, struct pernode_entry *entry, unsigned int state)
+{
+	int err = gate_down_read(sem, state), others = 0;
+	struct waiter *w, *next;
+	LIST_HEAD(wake);
+
+	raw_spin_lock(&entry->lock);
+	if (err && !list_empty(&entry->waiters)) {
+		w = list_first_entry(&entry->waiters, struct waiter, list);
+		w->what = OPENS;
+		list_move(&w->list, &wake);
+	} else {
+		entry->opening = false;
+	}
+	if (!err) {
+		list_for_each_entry(w, &entry->waiters, list) {
+			w->what = IN;
+			others++;
+		}
+		list_splice_init(&entry->waiters, &wake);
+		enter_opening(sem, entry, others);
+	}
+	raw_spin_unlock(&entry->lock);
+	if (!err)
+		up_read(&sem->gate);
+	list_for_each_entry_safe(w, next, &wake, list)
+		wake_waiter(w);
+	return err;
+}
+
+/* Wait at the entry; @w is on its list.  0 also when it has become this task's to open it. */
+static int wait_at_entry(struct pernode_entry *entry, struct waiter *w, unsigned int state)
+{
+	int err = 0;
+
+	for (;;) {
+		set_current_state(state);
+		/* Pairs with the release in wake_waiter(). */
+		if (!smp_load_acquire(&w->task))
+			break;
+		if (signal_pending_state(state, current)) {
+			raw_spin_lock(&entry->lock);
+			if (w->what == WAITS) {
+				list_del(&w->list);
+				err = -EINTR;
+			}
+			raw_spin_unlock(&entry->lock);
+			if (err)
+				break;
+			/* The wait is as good as over. */
+			state = TASK_UNINTERRUPTIBLE;
+			continue;
+		}
+		schedule();
+	}
+	__set_current_state(TASK_RUNNING);
+	return err;
+}
+
+static int enter_slow(struct pernode_rwsem *sem, unsigned int state, unsigned long ip)
+{
+	/* Pairs with the release in pernode_rwsem_publish(). */
+	struct pernode_table *table = smp_load_acquire(&sem->table);
+	struct waiter w = { .task = current, .what = WAITS };
+	struct pernode_entry *entry;
+	bool first;
+	int err;
+
+	if (!table) {
+		err = gate_down_read(sem, state);
+		if (!err)
+			pass_gate(sem, ip);
+		return err;
+	}
+	entry = local_entry(table);
+	raw_spin_lock(&entry->lock);
+	if (enter(sem, entry)) {
+		raw_spin_unlock(&entry->lock);
+		rwsem_acquire_read(&sem->gate.dep_map, 0, 0, ip);
+		return 0;
+	}
+	first = !entry->opening;
+	if (first)
+		entry->opening = true;
+	else
+		list_add_tail(&w.list, &entry->waiters);
+	raw_spin_unlock(&entry->lock);
+
+	if (!first) {
+		rwsem_acquire_read(&sem->gate.dep_map, 0, 0, ip);
+		err = wait_at_entry(entry, &w, state);
+		if (!err && w.what == IN)
+			return 0;
+		rwsem_release(&sem->gate.dep_map, ip);
+		if (err)
+			return err;
+	}
+	err = open_entry(sem, entry, state);
+	if (!err)
+		rwsem_acquire_read(&sem->gate.dep_map, 0, 1, ip);
+	return err;
+}
+
 /**
  * pernode_down_read - lock for reading
  * @sem: the lock
@@ -280,10 +424,8 @@ static bool enter_fast(struct pernode_rwsem *sem, unsigned long ip)
 void pernode_down_read(struct pernode_rwsem *sem)
 {
 	might_sleep();
-	if (enter_fast(sem, _RET_IP_))
-		return;
-	down_read(&sem->gate);
-	pass_gate(sem, _RET_IP_);
+	if (!enter_fast(sem, _RET_IP_))
+		enter_slow(sem, TASK_UNINTERRUPTIBLE, _RET_IP_);
 }
 EXPORT_SYMBOL_GPL(pernode_down_read);
 
@@ -296,15 +438,10 @@ EXPORT_SYMBOL_GPL(pernode_down_read);
  */
 int pernode_down_read_killable(struct pernode_rwsem *sem)
 {
-	int err;
-
 	might_sleep();
 	if (enter_fast(sem, _RET_IP_))
 		return 0;
-	err = down_read_killable(&sem->gate);
-	if (!err)
-		pass_gate(sem, _RET_IP_);
-	return err;
+	return enter_slow(sem, TASK_KILLABLE, _RET_IP_);
 }
 EXPORT_SYMBOL_GPL(pernode_down_read_killable);
 
@@ -538,22 +675,12 @@ void pernode_downgrade_write(struct pernode_rwsem *sem)
 }
 EXPORT_SYMBOL_GPL(pernode_downgrade_write);
 
-/* How many readers are in, or more: some come and go while this adds up. */
-static int count_readers(struct pernode_rwsem *sem)
-{
-	int node, sum = atomic_read(&sem->strays);
-
-	for_each_node_mask(node, sem->open)
-		sum += readers_of(atomic_read(&sem->table->entry[node]->word));
-	return sum;
-}
-
 /**
  * pernode_rwsem_is_locked - is somebody in?
  * @sem: the lock
  *
- * For assertions: sure to be true if the caller holds the lock; reads the entry of every
- * node where readers have been.
+ * For assertions: true if the caller holds the lock, but also when readers only have been in
+ * since the last writer: adding up what comes and goes meanwhile would be no surer.
  *
  * Context: any.
  * Return: whether.
@@ -561,7 +688,7 @@ static int count_readers(struct pernode_rwsem *sem)
 bool pernode_rwsem_is_locked(struct pernode_rwsem *sem)
 {
 	return rwsem_is_locked(&sem->gate) ||
-	       (sem->table && count_readers(sem) != 0);
+	       (sem->table && !nodes_empty(sem->open));
 }
 EXPORT_SYMBOL_GPL(pernode_rwsem_is_locked);
 

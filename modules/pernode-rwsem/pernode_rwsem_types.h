@@ -7,8 +7,8 @@
  * itself in its node's entry as long as that is open.  A writer takes the gate, sets every
  * open entry to drain, all at once, waits until the readers that are in have left, and
  * closes them.  They stay closed when it leaves: the first reader of a node goes through
- * the gate, and opens its node's entry.  So a burst of writers costs what an rw_semaphore
- * costs, and a reader meets the gate once a node and write phase.
+ * the gate and opens its node's entry, for itself and those that wait there.  So a burst of
+ * writers costs what an rw_semaphore costs, and the gate is met once a node and write phase.
  *
  * Invariants:
  *  - An entry is opened under the gate's read side, and drained and closed under its write
@@ -29,8 +29,11 @@
 #define _LINUX_PERNODE_RWSEM_TYPES_H
 
 #include <linux/build_bug.h>
+#include <linux/list.h>
 #include <linux/nodemask.h>
 #include <linux/rwsem.h>
+#include <linux/spinlock_types_raw.h>
+#include <linux/stddef.h>
 #include <linux/types.h>
 
 /* The low bits of an entry's word are its state, those above count its readers. */
@@ -51,6 +54,9 @@ enum pernode_state {
 struct pernode_entry {
 	atomic_t word;
 	int node;
+	bool opening;			/* one of the node's readers is at the gate */
+	raw_spinlock_t lock;		/* of @opening and @waiters */
+	struct list_head waiters;	/* the others, until it has come through */
 	atomic_t slot[PERNODE_SLOTS] __aligned(64);
 } __aligned(PAGE_SIZE);
 static_assert(sizeof(struct pernode_entry) == PAGE_SIZE,
@@ -65,26 +71,29 @@ struct pernode_table {
 /**
  * struct pernode_rwsem - the lock
  * @gate: the rw_semaphore it begins as; from expansion on, only who comes first goes through
- * @table: the nodes' entries; NULL until it expands; changes only under the gate's write side
  * @writer: the writer that waits for readers to leave
  * @strays: minus the readers that left on a node whose entry was closed
- * @open: the nodes whose entry is open
- * @gp: the RCU grace period that expansion waits for
  * @last_node: where the lock was last seen in use, before it expands
  * @moves: how often that changed; from PERNODE_MOVES on it will expand
+ * @gp: the RCU grace period that expansion waits for
+ * @open: the nodes whose entry is open
+ * @table: the nodes' entries; NULL until it expands; changes only under the gate's write side
  *
  * Only writers, and readers that go through the gate, write here.
  */
 struct pernode_rwsem {
 	struct rw_semaphore gate;
-	struct pernode_table *table;
 	struct rcuwait writer;
 	atomic_t strays;
-	nodemask_t open;
-	unsigned long gp;
 	int last_node;
 	unsigned int moves;
+	unsigned long gp;
+	nodemask_t open;
+	struct pernode_table *table;
 };
+
+static_assert(offsetof(struct pernode_rwsem, table) >= 64,
+	      "readers load the table, and who takes the gate writes to its first line");
 
 /* This many changes of node, and the lock is taken to be used on more nodes than one. */
 #define PERNODE_MOVES	8
