@@ -20,6 +20,7 @@ static void init(void *lock, int moves)
 	pernode_rwsem_init(sem);
 	if (moves < 0) {
 		sem->moves = PERNODE_MOVES + 1;
+		sem->last_node = NUMA_NO_NODE;
 		sem->table = pernode_table_alloc(GFP_KERNEL);
 	} else {
 		sem->moves = min(moves, PERNODE_MOVES - 1);
@@ -63,25 +64,32 @@ static void used(void *lock)
 static const char *check(void *lock)
 {
 	struct pernode_rwsem *sem = lock;
+	struct pernode_gate *gate;
 	int node, word, sum = 0;
 
-	if (!gate_idle(&sem->gate))
-		return "the gate is not idle";
-	if (READ_ONCE(sem->writer.task))
-		return "a writer is left waiting";
+	if (!gate_idle(&sem->rwsem))
+		return "the rw_semaphore is not idle";
 	if (!sem->table)
 		return NULL;
+	gate = sem->table->gate;
+	if (!gate_idle(&gate->rwsem))
+		return "the gate is not idle";
+	if (READ_ONCE(gate->writer.task))
+		return "a writer is left waiting";
 	for (node = 0; node < (int)nr_node_ids; node++) {
 		word = atomic_read(&sem->table->entry[node]->word);
 		sum += (word - (word & PERNODE_STATE)) / PERNODE_READER;
-		if ((word & PERNODE_STATE) == PERNODE_DRAIN && node_isset(node, sem->open))
+		if (word & PERNODE_DRAIN)
 			return "an entry is left draining";
+		if (sem->table->entry[node]->opening ||
+		    !list_empty(&sem->table->entry[node]->waiters))
+			return "a reader is left at an entry";
 		if ((word & PERNODE_STATE) != PERNODE_OPEN && word & ~PERNODE_STATE)
 			return "a closed entry counts somebody";
-		if (((word & PERNODE_STATE) == PERNODE_OPEN) != node_isset(node, sem->open))
+		if (((word & PERNODE_STATE) == PERNODE_OPEN) != node_isset(node, gate->open))
 			return "an entry's state and @open differ";
 	}
-	sum += atomic_read(&sem->strays);
+	sum += atomic_read(&gate->strays);
 	return sum ? "the counts do not add up to 0" : NULL;
 }
 
@@ -89,17 +97,15 @@ static bool describe(void *lock, const volatile void *addr, char *text, size_t s
 {
 	struct pernode_rwsem *sem = lock;
 	size_t at = (char *)addr - (char *)lock;
+	struct pernode_gate *gate;
 	int node;
 
 	if (at < sizeof(*sem)) {
 		const char *name = at == offsetof(struct pernode_rwsem, table) ? "table" :
-				   at == offsetof(struct pernode_rwsem, strays) ? "strays" :
-				   at == offsetof(struct pernode_rwsem, open) ? "open" :
-				   at == offsetof(struct pernode_rwsem, writer) ? "writer" :
 				   at == offsetof(struct pernode_rwsem, moves) ? "moves" :
 				   at == offsetof(struct pernode_rwsem, gp) ? "gp" :
-				   (void *)addr == &sem->gate.count ? "gate.count" :
-				   (void *)addr == &sem->gate.owner ? "gate.owner" : NULL;
+				   (void *)addr == &sem->rwsem.count ? "rwsem.count" :
+				   (void *)addr == &sem->rwsem.owner ? "rwsem.owner" : NULL;
 
 		if (name)
 			snprintf(text, size, "%s", name);
@@ -107,7 +113,24 @@ static bool describe(void *lock, const volatile void *addr, char *text, size_t s
 			snprintf(text, size, "lock+%zu", at);
 		return true;
 	}
-	for (node = 0; sem->table && node < (int)nr_node_ids; node++) {
+	if (!sem->table)
+		return false;
+	gate = sem->table->gate;
+	at = (char *)addr - (char *)gate;
+	if (at < sizeof(struct pernode_gate)) {
+		const char *name = at == offsetof(struct pernode_gate, strays) ? "strays" :
+				   at == offsetof(struct pernode_gate, open) ? "open" :
+				   at == offsetof(struct pernode_gate, writer) ? "writer" :
+				   (void *)addr == &gate->rwsem.count ? "rwsem.count" :
+				   (void *)addr == &gate->rwsem.owner ? "rwsem.owner" : NULL;
+
+		if (name)
+			snprintf(text, size, "gate.%s", name);
+		else
+			snprintf(text, size, "gate+%zu", at);
+		return true;
+	}
+	for (node = 0; node < (int)nr_node_ids; node++) {
 		if ((void *)addr != &sem->table->entry[node]->word)
 			continue;
 		snprintf(text, size, "entry[%d].word", node);

@@ -1006,6 +1006,6 @@ void free_pages(unsigned long addr, int order)
 {
 	size_t first = ((char *)addr - arena) / PAGE_SIZE, i;
 
-	for (i = first; i < first + (1UL << order); i++)
+	for (i = first; addr && i < first + (1UL << order); i++)
 		pages[i].free = true;
 }

@@ -50,13 +50,13 @@ static struct pernode_entry *local_entry(struct pernode_table *table)
 void __pernode_rwsem_init(struct pernode_rwsem *sem, const char *name,
 			  struct lock_class_key *key)
 {
-	__init_rwsem(&sem->gate, name, key);
+	__init_rwsem(&sem->rwsem, name, key);
 	pernode_rwsem_init_rest(sem);
 }
 EXPORT_SYMBOL_GPL(__pernode_rwsem_init);
 
 /**
- * pernode_rwsem_init_rest - the same, for one whose gate is initialised
+ * pernode_rwsem_init_rest - the same, for one whose rw_semaphore is initialised
  * @sem: the lock
  *
  * Cannot fail, allocates nothing.  Context: any.
@@ -64,20 +64,29 @@ EXPORT_SYMBOL_GPL(__pernode_rwsem_init);
 void pernode_rwsem_init_rest(struct pernode_rwsem *sem)
 {
 	sem->table = NULL;
-	rcuwait_init(&sem->writer);
-	atomic_set(&sem->strays, 0);
-	nodes_clear(sem->open);
 	sem->gp = 0;
 	sem->last_node = numa_node_id();
 	sem->moves = 0;
 }
 EXPORT_SYMBOL_GPL(pernode_rwsem_init_rest);
 
+static struct pernode_gate *gate_alloc(gfp_t gfp)
+{
+	struct pernode_gate *gate = (void *)__get_free_page(gfp | __GFP_ZERO);
+
+	if (!gate)
+		return NULL;
+	init_rwsem(&gate->rwsem);
+	rcuwait_init(&gate->writer);
+	return gate;
+}
+
 /**
  * pernode_table_alloc - allocate the entries of a lock
  * @gfp: how
  *
- * One page a node that is online, in its memory; other nodes share the first one's.
+ * One page a node that is online, in its memory, and one for the writers; other nodes share
+ * the first one's.
  *
  * Context: as @gfp says.
  * Return: the table, or NULL without memory.
@@ -94,7 +103,11 @@ struct pernode_table *pernode_table_alloc(gfp_t gfp)
 					 get_order(struct_size(table, entry, nr_node_ids)));
 	if (!table)
 		return NULL;
-	table->nr = nr_node_ids;
+	table->gate = gate_alloc(gfp);
+	if (!table->gate) {
+		pernode_table_free(table);
+		return NULL;
+	}
 	for_each_online_node(node) {
 		struct page *page = alloc_pages_node(node, gfp | __GFP_ZERO, 0);
 
@@ -108,10 +121,11 @@ struct pernode_table *pernode_table_alloc(gfp_t gfp)
 		INIT_LIST_HEAD(&entry->waiters);
 		atomic_set(&entry->word, PERNODE_CLOSED);
 		table->entry[node] = entry;
+		node_set(node, table->own);
 	}
-	entry = table->entry[first_online_node];
-	for (node = 0; node < table->nr; node++)
-		if (!table->entry[node])
+	entry = table->entry[first_node(table->own)];
+	for_each_node(node)
+		if (!node_isset(node, table->own))
 			table->entry[node] = entry;
 	return table;
 }
@@ -125,14 +139,14 @@ EXPORT_SYMBOL_GPL(pernode_table_alloc);
  */
 void pernode_table_free(struct pernode_table *table)
 {
-	unsigned int node;
+	int node;
 
 	if (!table)
 		return;
-	for (node = 0; node < table->nr; node++)
-		if (table->entry[node] && table->entry[node]->node == node)
-			free_page((unsigned long)table->entry[node]);
-	free_pages((unsigned long)table, get_order(struct_size(table, entry, table->nr)));
+	for_each_node_mask(node, table->own)
+		free_page((unsigned long)table->entry[node]);
+	free_page((unsigned long)table->gate);
+	free_pages((unsigned long)table, get_order(struct_size(table, entry, nr_node_ids)));
 }
 EXPORT_SYMBOL_GPL(pernode_table_free);
 
@@ -150,22 +164,28 @@ void pernode_rwsem_destroy(struct pernode_rwsem *sem)
 EXPORT_SYMBOL_GPL(pernode_rwsem_destroy);
 
 /* The slow half of pernode_rwsem_moved(). */
-bool __pernode_rwsem_moved(struct pernode_rwsem *sem, int node)
+bool __pernode_rwsem_moved(struct pernode_rwsem *sem)
 {
-	/* Pairs with the release below. */
-	unsigned int moves = smp_load_acquire(&sem->moves);
+	int last_node = READ_ONCE(sem->last_node);
+	unsigned int moves;
 
+	if (READ_ONCE(sem->table))
+		return false;
+	/* Pairs with the release below. */
+	moves = smp_load_acquire(&sem->moves);
 	/*
 	 * A trylock with interrupts off that finds no table may not find one when it has the
-	 * gate: it could not leave the gate again (see pernode_down_read_trylock()).  From
+	 * rw_semaphore: it could not let go of that (see pernode_down_read_trylock()).  From
 	 * PERNODE_MOVES on it does not try; a grace period later none is left that did.
 	 */
 	if (moves > PERNODE_MOVES)
 		return poll_state_synchronize_rcu(READ_ONCE(sem->gp));
-	if (moves == PERNODE_MOVES)
-		return false;	/* somebody is about to set @gp */
-	WRITE_ONCE(sem->last_node, node);
+	/* At PERNODE_MOVES somebody is about to set @gp. */
+	if (moves == PERNODE_MOVES || last_node == NUMA_NO_NODE ||
+	    !try_cmpxchg(&sem->last_node, &last_node, numa_node_id()))
+		return false;
 	if (try_cmpxchg(&sem->moves, &moves, moves + 1) && moves + 1 == PERNODE_MOVES) {
+		WRITE_ONCE(sem->last_node, NUMA_NO_NODE);
 		smp_mb();	/* the grace period begins after @moves can be seen */
 		WRITE_ONCE(sem->gp, start_poll_synchronize_rcu());
 		/* @gp is for who sees this. */
@@ -176,17 +196,23 @@ bool __pernode_rwsem_moved(struct pernode_rwsem *sem, int node)
 EXPORT_SYMBOL_GPL(__pernode_rwsem_moved);
 
 /**
- * pernode_rwsem_publish - from here on readers use the entries
+ * pernode_rwsem_publish - expand: from here on the table is the lock
  * @sem: the lock, held for writing by the caller; pernode_rwsem_moved() was true
  * @table: its entries, of pernode_table_alloc(); now the lock's
  *
- * Context: any.
+ * The caller still holds the lock for writing, and unlocks it as ever.
+ *
+ * Context: may sleep.
  */
 void pernode_rwsem_publish(struct pernode_rwsem *sem, struct pernode_table *table)
 {
-	lockdep_assert_held_write(&sem->gate);
+	lockdep_assert_held_write(&sem->rwsem);
+	WRITE_ONCE(sem->last_node, NUMA_NO_NODE);
+	down_write(&table->gate->rwsem);	/* nobody else knows it */
 	/* The entries are whole for who sees the table (load-acquire in the read side). */
 	smp_store_release(&sem->table, table);
+	up_write(&sem->rwsem);
+	rwsem_acquire(&sem->rwsem.dep_map, 0, 1, _RET_IP_);
 }
 EXPORT_SYMBOL_GPL(pernode_rwsem_publish);
 
@@ -216,7 +242,7 @@ int pernode_rwsem_expand(struct pernode_rwsem *sem)
 EXPORT_SYMBOL_GPL(pernode_rwsem_expand);
 
 /* A reader leaves by an entry that is open or drains. */
-static void leave(struct pernode_rwsem *sem, struct pernode_entry *entry)
+static void leave(struct pernode_table *table, struct pernode_entry *entry)
 {
 	int word = atomic_sub_return_release(PERNODE_READER, &entry->word);
 
@@ -225,11 +251,11 @@ static void leave(struct pernode_rwsem *sem, struct pernode_entry *entry)
 	 * reader came on another node) is for the writer to balance, so it hears of it too.
 	 */
 	if (state_of(word) == PERNODE_DRAIN && readers_of(word) <= 0)
-		rcuwait_wake_up(&sem->writer);
+		rcuwait_wake_up(&table->gate->writer);
 }
 
 /* A reader comes by an entry, if that is open. */
-static bool enter(struct pernode_rwsem *sem, struct pernode_entry *entry)
+static bool enter(struct pernode_table *table, struct pernode_entry *entry)
 {
 	int word = atomic_read(&entry->word);
 
@@ -238,7 +264,7 @@ static bool enter(struct pernode_rwsem *sem, struct pernode_entry *entry)
 	word = atomic_add_return_acquire(PERNODE_READER, &entry->word);
 	if (likely(state_of(word) == PERNODE_OPEN))
 		return true;
-	leave(sem, entry);
+	leave(table, entry);
 	return false;
 }
 
@@ -246,7 +272,7 @@ static bool enter(struct pernode_rwsem *sem, struct pernode_entry *entry)
  * The caller holds the gate for reading, so no writer is in: open the entry, and count in
  * the caller and the @others.
  */
-static void enter_opening(struct pernode_rwsem *sem, struct pernode_entry *entry, int others)
+static void enter_opening(struct pernode_gate *gate, struct pernode_entry *entry, int others)
 {
 	int old = atomic_read(&entry->word);
 
@@ -254,31 +280,7 @@ static void enter_opening(struct pernode_rwsem *sem, struct pernode_entry *entry
 				   (old & ~PERNODE_STATE) + (1 + others) * PERNODE_READER))
 		;
 	if (state_of(old) == PERNODE_CLOSED)
-		node_set(entry->node, sem->open);
-}
-
-/*
- * The caller has the gate for reading.  If the lock has expanded go on to the entry: the
- * gate is for writers.
- */
-static void pass_gate(struct pernode_rwsem *sem, unsigned long ip)
-{
-	if (!sem->table)
-		return;
-	enter_opening(sem, local_entry(sem->table), 0);
-	up_read(&sem->gate);
-	rwsem_acquire_read(&sem->gate.dep_map, 0, 1, ip);
-}
-
-static bool enter_fast(struct pernode_rwsem *sem, unsigned long ip)
-{
-	/* Pairs with the release in pernode_rwsem_publish(). */
-	struct pernode_table *table = smp_load_acquire(&sem->table);
-
-	if (!table || !enter(sem, local_entry(table)))
-		return false;
-	rwsem_acquire_read(&sem->gate.dep_map, 0, 0, ip);
-	return true;
+		node_set(entry->node, gate->open);
 }
 
 /* A reader that waits at its node's entry, for the one that has gone to the gate */
@@ -300,24 +302,20 @@ static void wake_waiter(struct waiter *w)
 	put_task_struct(task);
 }
 
-static int gate_down_read(struct pernode_rwsem *sem, unsigned int state)
-{
-	if (state == TASK_KILLABLE)
-		return down_read_killable(&sem->gate);
-	down_read(&sem->gate);
-	return 0;
-}
-
 /*
  * Go through the gate for all readers of this node; entry->opening is set.  A wake-up at the
  * gate costs a page of the writer's node, one at the entry does not.
  */
-static int open_entry(struct pernode_rwsem *sem, struct pernode_entry *entry, unsigned int state)
+static int open_entry(struct pernode_gate *gate, struct pernode_entry *entry, unsigned int state)
 {
-	int err = gate_down_read(sem, state), others = 0;
 	struct waiter *w, *next;
+	int err = 0, others = 0;
 	LIST_HEAD(wake);
 
+	if (state == TASK_KILLABLE)
+		err = down_read_killable(&gate->rwsem);
+	else
+		down_read(&gate->rwsem);
 	raw_spin_lock(&entry->lock);
 	if (err && !list_empty(&entry->waiters)) {
 		w = list_first_entry(&entry->waiters, struct waiter, list);
@@ -332,11 +330,11 @@ static int open_entry(struct pernode_rwsem *sem, struct pernode_entry *entry, un
 			others++;
 		}
 		list_splice_init(&entry->waiters, &wake);
-		enter_opening(sem, entry, others);
+		enter_opening(gate, entry, others);
 	}
 	raw_spin_unlock(&entry->lock);
 	if (!err)
-		up_read(&sem->gate);
+		up_read(&gate->rwsem);
 	list_for_each_entry_safe(w, next, &wake, list)
 		wake_waiter(w);
 	return err;
@@ -371,47 +369,43 @@ static int wait_at_entry(struct pernode_entry *entry, struct waiter *w, unsigned
 	return err;
 }
 
-static int enter_slow(struct pernode_rwsem *sem, unsigned int state, unsigned long ip)
+static int enter_slow(struct pernode_table *table, unsigned int state)
 {
-	/* Pairs with the release in pernode_rwsem_publish(). */
-	struct pernode_table *table = smp_load_acquire(&sem->table);
 	struct waiter w = { .task = current, .what = WAITS };
-	struct pernode_entry *entry;
-	bool first;
+	struct pernode_entry *entry = local_entry(table);
+	bool in, first;
 	int err;
 
-	if (!table) {
-		err = gate_down_read(sem, state);
-		if (!err)
-			pass_gate(sem, ip);
-		return err;
-	}
-	entry = local_entry(table);
 	raw_spin_lock(&entry->lock);
-	if (enter(sem, entry)) {
-		raw_spin_unlock(&entry->lock);
-		rwsem_acquire_read(&sem->gate.dep_map, 0, 0, ip);
-		return 0;
-	}
-	first = !entry->opening;
+	in = enter(table, entry);
+	first = !in && !entry->opening;
 	if (first)
 		entry->opening = true;
-	else
+	else if (!in)
 		list_add_tail(&w.list, &entry->waiters);
 	raw_spin_unlock(&entry->lock);
-
+	if (in)
+		return 0;
 	if (!first) {
-		rwsem_acquire_read(&sem->gate.dep_map, 0, 0, ip);
 		err = wait_at_entry(entry, &w, state);
-		if (!err && w.what == IN)
-			return 0;
-		rwsem_release(&sem->gate.dep_map, ip);
-		if (err)
+		if (err || w.what == IN)
 			return err;
 	}
-	err = open_entry(sem, entry, state);
-	if (!err)
-		rwsem_acquire_read(&sem->gate.dep_map, 0, 1, ip);
+	return open_entry(table->gate, entry, state);
+}
+
+/* Lock an expanded lock for reading. */
+static int read_table(struct pernode_rwsem *sem, unsigned int state, unsigned long ip)
+{
+	struct pernode_table *table = sem->table;
+	int err = 0;
+
+	might_sleep();
+	rwsem_acquire_read(&sem->rwsem.dep_map, 0, 0, ip);
+	if (!enter(table, local_entry(table)))
+		err = enter_slow(table, state);
+	if (err)
+		rwsem_release(&sem->rwsem.dep_map, ip);
 	return err;
 }
 
@@ -423,9 +417,14 @@ static int enter_slow(struct pernode_rwsem *sem, unsigned int state, unsigned lo
  */
 void pernode_down_read(struct pernode_rwsem *sem)
 {
-	might_sleep();
-	if (!enter_fast(sem, _RET_IP_))
-		enter_slow(sem, TASK_UNINTERRUPTIBLE, _RET_IP_);
+	/* Pairs with the release in pernode_rwsem_publish(). */
+	if (!smp_load_acquire(&sem->table)) {
+		down_read(&sem->rwsem);
+		if (likely(!sem->table))
+			return;
+		up_read(&sem->rwsem);	/* it has expanded meanwhile */
+	}
+	read_table(sem, TASK_UNINTERRUPTIBLE, _RET_IP_);
 }
 EXPORT_SYMBOL_GPL(pernode_down_read);
 
@@ -438,10 +437,15 @@ EXPORT_SYMBOL_GPL(pernode_down_read);
  */
 int pernode_down_read_killable(struct pernode_rwsem *sem)
 {
-	might_sleep();
-	if (enter_fast(sem, _RET_IP_))
-		return 0;
-	return enter_slow(sem, TASK_KILLABLE, _RET_IP_);
+	/* Pairs with the release in pernode_rwsem_publish(). */
+	if (!smp_load_acquire(&sem->table)) {
+		int err = down_read_killable(&sem->rwsem);
+
+		if (err || likely(!sem->table))
+			return err;
+		up_read(&sem->rwsem);	/* it has expanded meanwhile */
+	}
+	return read_table(sem, TASK_KILLABLE, _RET_IP_);
 }
 EXPORT_SYMBOL_GPL(pernode_down_read_killable);
 
@@ -460,37 +464,45 @@ int pernode_down_read_trylock(struct pernode_rwsem *sem)
 {
 	/* Pairs with the release in pernode_rwsem_publish(). */
 	struct pernode_table *table = smp_load_acquire(&sem->table);
+	struct pernode_entry *entry;
+	bool in = false;
+	int old;
 
-	if (table) {
-		struct pernode_entry *entry = local_entry(table);
-		int old = atomic_read(&entry->word);
-
-		while (state_of(old) == PERNODE_OPEN) {
-			if (!atomic_try_cmpxchg_acquire(&entry->word, &old, old + PERNODE_READER))
-				continue;
-			rwsem_acquire_read(&sem->gate.dep_map, 0, 1, _RET_IP_);
+	if (!table) {
+		if (READ_ONCE(sem->moves) >= PERNODE_MOVES && irqs_disabled())
+			return 0;
+		if (!down_read_trylock(&sem->rwsem))
+			return 0;
+		table = sem->table;
+		if (likely(!table))
 			return 1;
-		}
+		up_read(&sem->rwsem);	/* it has expanded meanwhile */
 	}
-	if ((table || READ_ONCE(sem->moves) >= PERNODE_MOVES) && irqs_disabled())
-		return 0;
-	if (!down_read_trylock(&sem->gate))
-		return 0;
-	pass_gate(sem, _RET_IP_);
-	return 1;
+	entry = local_entry(table);
+	old = atomic_read(&entry->word);
+	while (!in && state_of(old) == PERNODE_OPEN)
+		in = atomic_try_cmpxchg_acquire(&entry->word, &old, old + PERNODE_READER);
+	if (!in && !irqs_disabled() && down_read_trylock(&table->gate->rwsem)) {
+		enter_opening(table->gate, entry, 0);
+		up_read(&table->gate->rwsem);
+		in = true;
+	}
+	if (in)
+		rwsem_acquire_read(&sem->rwsem.dep_map, 0, 1, _RET_IP_);
+	return in;
 }
 EXPORT_SYMBOL_GPL(pernode_down_read_trylock);
 
-static void exit_entry(struct pernode_rwsem *sem)
+static void exit_entry(struct pernode_table *table)
 {
-	struct pernode_entry *entry = local_entry(sem->table);
+	struct pernode_entry *entry = local_entry(table);
 
 	/* This reader is counted elsewhere, so what is closed stays so or is opened. */
 	if (unlikely(state_of(atomic_read(&entry->word)) == PERNODE_CLOSED)) {
-		atomic_dec_return_release(&sem->strays);
-		rcuwait_wake_up(&sem->writer);
+		atomic_dec_return_release(&table->gate->strays);
+		rcuwait_wake_up(&table->gate->writer);
 	} else {
-		leave(sem, entry);
+		leave(table, entry);
 	}
 }
 
@@ -505,11 +517,11 @@ static void exit_entry(struct pernode_rwsem *sem)
 void pernode_up_read(struct pernode_rwsem *sem)
 {
 	if (!sem->table) {
-		up_read(&sem->gate);
+		up_read(&sem->rwsem);
 		return;
 	}
-	rwsem_release(&sem->gate.dep_map, _RET_IP_);
-	exit_entry(sem);
+	rwsem_release(&sem->rwsem.dep_map, _RET_IP_);
+	exit_entry(sem->table);
 }
 EXPORT_SYMBOL_GPL(pernode_up_read);
 
@@ -522,9 +534,9 @@ EXPORT_SYMBOL_GPL(pernode_up_read);
 void pernode_up_read_non_owner(struct pernode_rwsem *sem)
 {
 	if (!sem->table)
-		up_read_non_owner(&sem->gate);
+		up_read_non_owner(&sem->rwsem);
 	else
-		exit_entry(sem);
+		exit_entry(sem->table);
 }
 EXPORT_SYMBOL_GPL(pernode_up_read_non_owner);
 
@@ -533,13 +545,14 @@ EXPORT_SYMBOL_GPL(pernode_up_read_non_owner);
  * another that no last reader will bring to 0: take from this to mend that.  Says whether
  * there was something to mend; somebody may have left meanwhile, unheard.
  */
-static bool balance(struct pernode_rwsem *sem)
+static bool balance(struct pernode_table *table)
 {
-	int node, lack = -atomic_xchg(&sem->strays, 0);
+	struct pernode_gate *gate = table->gate;
+	int node, lack = -atomic_xchg(&gate->strays, 0);
 	bool mended = lack;
 
-	for_each_node_mask(node, sem->open) {
-		atomic_t *word = &sem->table->entry[node]->word;
+	for_each_node_mask(node, gate->open) {
+		atomic_t *word = &table->entry[node]->word;
 		int readers = readers_of(atomic_read(word));
 
 		if (readers >= 0)
@@ -548,8 +561,8 @@ static bool balance(struct pernode_rwsem *sem)
 		lack -= readers;
 		mended = true;
 	}
-	for_each_node_mask(node, sem->open) {
-		atomic_t *word = &sem->table->entry[node]->word;
+	for_each_node_mask(node, gate->open) {
+		atomic_t *word = &table->entry[node]->word;
 		int take = min(lack, max(readers_of(atomic_read(word)), 0));
 
 		if (!take)
@@ -557,7 +570,7 @@ static bool balance(struct pernode_rwsem *sem)
 		atomic_sub(take * PERNODE_READER, word);
 		lack -= take;
 	}
-	atomic_sub(lack, &sem->strays);
+	atomic_sub(lack, &gate->strays);
 	return mended;
 }
 
@@ -565,17 +578,18 @@ static bool balance(struct pernode_rwsem *sem)
  * Have all left?  Each count has to be 0, not only their sum: once closed, an entry is no
  * longer part of sums.  If not, the last reader to leave an entry wakes the writer.
  */
-static bool drained(struct pernode_rwsem *sem)
+static bool drained(struct pernode_table *table)
 {
+	struct pernode_gate *gate = table->gate;
 	bool nobody;
 	int node;
 
 	do {
-		nobody = !atomic_read_acquire(&sem->strays);
-		for_each_node_mask(node, sem->open)
-			if (readers_of(atomic_read_acquire(&sem->table->entry[node]->word)))
+		nobody = !atomic_read_acquire(&gate->strays);
+		for_each_node_mask(node, gate->open)
+			if (readers_of(atomic_read_acquire(&table->entry[node]->word)))
 				nobody = false;
-	} while (!nobody && balance(sem));
+	} while (!nobody && balance(table));
 	return nobody;
 }
 
@@ -584,20 +598,43 @@ static bool drained(struct pernode_rwsem *sem)
  * gate's queue is what new readers meet, so there is nobody to starve, and no backing out but
  * for a signal.
  */
-static int drain(struct pernode_rwsem *sem, unsigned int state)
+static int drain(struct pernode_table *table, unsigned int state)
 {
+	struct pernode_gate *gate = table->gate;
 	int node, err;
 
-	if (!sem->table || nodes_empty(sem->open))
+	if (nodes_empty(gate->open))
 		return 0;
-	for_each_node_mask(node, sem->open)
-		atomic_or(PERNODE_DRAIN, &sem->table->entry[node]->word);
-	err = rcuwait_wait_event(&sem->writer, drained(sem), state);
-	for_each_node_mask(node, sem->open)
+	for_each_node_mask(node, gate->open)
+		atomic_or(PERNODE_DRAIN, &table->entry[node]->word);
+	err = rcuwait_wait_event(&gate->writer, drained(table), state);
+	for_each_node_mask(node, gate->open)
 		atomic_add(err ? PERNODE_OPEN - PERNODE_DRAIN : PERNODE_CLOSED - PERNODE_DRAIN,
-			   &sem->table->entry[node]->word);
+			   &table->entry[node]->word);
 	if (!err)
-		nodes_clear(sem->open);
+		nodes_clear(gate->open);
+	return err;
+}
+
+/* Lock an expanded lock for writing. */
+static int write_table(struct pernode_rwsem *sem, int subclass, unsigned int state,
+		       unsigned long ip)
+{
+	struct rw_semaphore *gate = &sem->table->gate->rwsem;
+	int err = 0;
+
+	rwsem_acquire(&sem->rwsem.dep_map, subclass, 0, ip);
+	if (state == TASK_KILLABLE)
+		err = down_write_killable(gate);
+	else
+		down_write_nested(gate, subclass);
+	if (!err) {
+		err = drain(sem->table, state);
+		if (err)
+			up_write(gate);
+	}
+	if (err)
+		rwsem_release(&sem->rwsem.dep_map, ip);
 	return err;
 }
 
@@ -610,8 +647,14 @@ static int drain(struct pernode_rwsem *sem, unsigned int state)
  */
 void pernode_down_write_nested(struct pernode_rwsem *sem, int subclass)
 {
-	down_write_nested(&sem->gate, subclass);
-	drain(sem, TASK_UNINTERRUPTIBLE);
+	/* Pairs with the release in pernode_rwsem_publish(). */
+	if (!smp_load_acquire(&sem->table)) {
+		down_write_nested(&sem->rwsem, subclass);
+		if (likely(!sem->table))
+			return;
+		up_write(&sem->rwsem);	/* it has expanded meanwhile */
+	}
+	write_table(sem, subclass, TASK_UNINTERRUPTIBLE, _RET_IP_);
 }
 EXPORT_SYMBOL_GPL(pernode_down_write_nested);
 
@@ -623,8 +666,7 @@ EXPORT_SYMBOL_GPL(pernode_down_write_nested);
  */
 void pernode_down_write(struct pernode_rwsem *sem)
 {
-	down_write(&sem->gate);
-	drain(sem, TASK_UNINTERRUPTIBLE);
+	pernode_down_write_nested(sem, 0);
 }
 EXPORT_SYMBOL_GPL(pernode_down_write);
 
@@ -637,14 +679,15 @@ EXPORT_SYMBOL_GPL(pernode_down_write);
  */
 int pernode_down_write_killable(struct pernode_rwsem *sem)
 {
-	int err = down_write_killable(&sem->gate);
+	/* Pairs with the release in pernode_rwsem_publish(). */
+	if (!smp_load_acquire(&sem->table)) {
+		int err = down_write_killable(&sem->rwsem);
 
-	if (err)
-		return err;
-	err = drain(sem, TASK_KILLABLE);
-	if (err)
-		up_write(&sem->gate);
-	return err;
+		if (err || likely(!sem->table))
+			return err;
+		up_write(&sem->rwsem);	/* it has expanded meanwhile */
+	}
+	return write_table(sem, 0, TASK_KILLABLE, _RET_IP_);
 }
 EXPORT_SYMBOL_GPL(pernode_down_write_killable);
 
@@ -658,7 +701,12 @@ EXPORT_SYMBOL_GPL(pernode_down_write_killable);
  */
 void pernode_up_write(struct pernode_rwsem *sem)
 {
-	up_write(&sem->gate);
+	if (!sem->table) {
+		up_write(&sem->rwsem);
+		return;
+	}
+	rwsem_release(&sem->rwsem.dep_map, _RET_IP_);
+	up_write(&sem->table->gate->rwsem);
 }
 EXPORT_SYMBOL_GPL(pernode_up_write);
 
@@ -670,8 +718,17 @@ EXPORT_SYMBOL_GPL(pernode_up_write);
  */
 void pernode_downgrade_write(struct pernode_rwsem *sem)
 {
-	downgrade_write(&sem->gate);
-	pass_gate(sem, _RET_IP_);
+	struct pernode_gate *gate;
+
+	if (!sem->table) {
+		downgrade_write(&sem->rwsem);
+		return;
+	}
+	gate = sem->table->gate;
+	downgrade_write(&gate->rwsem);
+	enter_opening(gate, local_entry(sem->table), 0);
+	up_read(&gate->rwsem);
+	lock_downgrade(&sem->rwsem.dep_map, _RET_IP_);
 }
 EXPORT_SYMBOL_GPL(pernode_downgrade_write);
 
@@ -687,10 +744,30 @@ EXPORT_SYMBOL_GPL(pernode_downgrade_write);
  */
 bool pernode_rwsem_is_locked(struct pernode_rwsem *sem)
 {
-	return rwsem_is_locked(&sem->gate) ||
-	       (sem->table && !nodes_empty(sem->open));
+	struct pernode_gate *gate;
+
+	if (!sem->table)
+		return rwsem_is_locked(&sem->rwsem);
+	gate = sem->table->gate;
+	return rwsem_is_locked(&gate->rwsem) || !nodes_empty(gate->open);
 }
 EXPORT_SYMBOL_GPL(pernode_rwsem_is_locked);
+
+/**
+ * pernode_rwsem_is_write_locked - is a writer in?
+ * @sem: the lock
+ *
+ * For assertions: true if the caller has locked it for writing, but also at times when others
+ * have, or readers.
+ *
+ * Context: any.
+ * Return: whether.
+ */
+bool pernode_rwsem_is_write_locked(struct pernode_rwsem *sem)
+{
+	return rwsem_is_locked(sem->table ? &sem->table->gate->rwsem : &sem->rwsem);
+}
+EXPORT_SYMBOL_GPL(pernode_rwsem_is_write_locked);
 
 /**
  * pernode_rwsem_is_contended - does somebody wait for the lock?
@@ -701,9 +778,9 @@ EXPORT_SYMBOL_GPL(pernode_rwsem_is_locked);
  */
 bool pernode_rwsem_is_contended(struct pernode_rwsem *sem)
 {
-	if (sem->table &&
-	    state_of(atomic_read(&local_entry(sem->table)->word)) == PERNODE_DRAIN)
-		return true;
-	return rwsem_is_contended(&sem->gate);
+	if (!sem->table)
+		return rwsem_is_contended(&sem->rwsem);
+	return state_of(atomic_read(&local_entry(sem->table)->word)) == PERNODE_DRAIN ||
+	       rwsem_is_contended(&sem->table->gate->rwsem);
 }
 EXPORT_SYMBOL_GPL(pernode_rwsem_is_contended);

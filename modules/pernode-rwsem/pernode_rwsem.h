@@ -26,7 +26,7 @@ void pernode_rwsem_destroy(struct pernode_rwsem *sem);
 struct pernode_table *pernode_table_alloc(gfp_t gfp);
 void pernode_table_free(struct pernode_table *table);
 int __must_check pernode_rwsem_expand(struct pernode_rwsem *sem);
-bool __pernode_rwsem_moved(struct pernode_rwsem *sem, int node);
+bool __pernode_rwsem_moved(struct pernode_rwsem *sem);
 void pernode_rwsem_publish(struct pernode_rwsem *sem, struct pernode_table *table);
 
 void pernode_down_read(struct pernode_rwsem *sem);
@@ -42,6 +42,7 @@ void pernode_up_write(struct pernode_rwsem *sem);
 void pernode_downgrade_write(struct pernode_rwsem *sem);
 
 bool pernode_rwsem_is_locked(struct pernode_rwsem *sem);
+bool pernode_rwsem_is_write_locked(struct pernode_rwsem *sem);
 bool pernode_rwsem_is_contended(struct pernode_rwsem *sem);
 
 /**
@@ -57,6 +58,18 @@ static inline struct pernode_entry *pernode_table_entry(struct pernode_table *ta
 }
 
 /**
+ * pernode_rwsem_is_local - has the lock been used on this node last, and not on others often?
+ * @sem: the lock
+ *
+ * Context: any.
+ * Return: true: the lock has no table.  Not for long, if its write side is not held off.
+ */
+static __always_inline bool pernode_rwsem_is_local(struct pernode_rwsem *sem)
+{
+	return READ_ONCE(sem->last_node) == numa_node_id();
+}
+
+/**
  * pernode_rwsem_moved - note where a lock that has not expanded is used
  * @sem: the lock
  *
@@ -66,14 +79,9 @@ static inline struct pernode_entry *pernode_table_entry(struct pernode_table *ta
  * Return: true when it has been seen to move between nodes often, and nobody can be left in
  * a trylock that began before: the user may take the write side and publish a table.
  */
-static inline bool pernode_rwsem_moved(struct pernode_rwsem *sem)
+static __always_inline bool pernode_rwsem_moved(struct pernode_rwsem *sem)
 {
-	int node = numa_node_id();
-
-	if (READ_ONCE(sem->table) ||
-	    likely(READ_ONCE(sem->last_node) == node && READ_ONCE(sem->moves) < PERNODE_MOVES))
-		return false;
-	return __pernode_rwsem_moved(sem, node);
+	return unlikely(!pernode_rwsem_is_local(sem)) && __pernode_rwsem_moved(sem);
 }
 
 #endif

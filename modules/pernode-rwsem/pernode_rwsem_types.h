@@ -2,13 +2,14 @@
 /*
  * pernode_rwsem: a reader-writer semaphore whose readers touch their own node only.
  *
- * It begins as one rw_semaphore, the gate, and is nothing else until it is told to expand.
- * From then on each node has an entry in a page of that node's memory.  A reader counts
- * itself in its node's entry as long as that is open.  A writer takes the gate, sets every
- * open entry to drain, all at once, waits until the readers that are in have left, and
- * closes them.  They stay closed when it leaves: the first reader of a node goes through
- * the gate and opens its node's entry, for itself and those that wait there.  So a burst of
- * writers costs what an rw_semaphore costs, and the gate is met once a node and write phase.
+ * It begins as one rw_semaphore, and is nothing else until it is told to expand.  From then on
+ * each node has an entry in a page of that node's memory, and there is a gate, an rw_semaphore
+ * in a page of its own.  A reader counts itself in its node's entry as long as that is open.  A
+ * writer takes the gate, sets every open entry to drain, all at once, waits until the readers
+ * that are in have left, and closes them.  They stay closed when it leaves: the first reader of
+ * a node goes through the gate and opens its node's entry, for itself and those that wait there.
+ * So a burst of writers costs what an rw_semaphore costs, and the gate is met once a node and
+ * write phase.
  *
  * Invariants:
  *  - An entry is opened under the gate's read side, and drained and closed under its write
@@ -47,9 +48,11 @@ enum pernode_state {
 
 /*
  * A node's page: what its readers write, and nothing that another node writes, but for a
- * writer's drain.  The slots are the user's: the guest counts a VMA's readers in them.
+ * writer's drain.  Slots and counts are the user's: the guest counts a VMA's readers in the
+ * ones, and the mm's pages in the others.
  */
 #define PERNODE_SLOTS	512
+#define PERNODE_COUNTS	8
 
 struct pernode_entry {
 	atomic_t word;
@@ -58,42 +61,46 @@ struct pernode_entry {
 	raw_spinlock_t lock;		/* of @opening and @waiters */
 	struct list_head waiters;	/* the others, until it has come through */
 	atomic_t slot[PERNODE_SLOTS] __aligned(64);
+	atomic_long_t count[PERNODE_COUNTS] __aligned(64);
 } __aligned(PAGE_SIZE);
 static_assert(sizeof(struct pernode_entry) == PAGE_SIZE,
 	      "two nodes' entries never share a page");
 
+/* What writers touch, and readers that open an entry, wake a writer or leave by a closed entry */
+struct pernode_gate {
+	struct rw_semaphore rwsem;
+	struct rcuwait writer;		/* the writer that waits for readers to leave */
+	atomic_t strays;		/* minus the readers that left by a closed entry */
+	nodemask_t open;		/* the nodes whose entry is open */
+} __aligned(PAGE_SIZE);
+
 /* Read-only once it is published, so every node keeps a copy of its page. */
 struct pernode_table {
-	unsigned int nr;
-	struct pernode_entry *entry[];	/* by node; nodes without one share the first's */
+	struct pernode_gate *gate;
+	nodemask_t own;			/* the nodes that have an entry of their own */
+	struct pernode_entry *entry[];	/* by node; the others share the first's */
 };
 
 /**
  * struct pernode_rwsem - the lock
- * @gate: the rw_semaphore it begins as; from expansion on, only who comes first goes through
- * @writer: the writer that waits for readers to leave
- * @strays: minus the readers that left on a node whose entry was closed
- * @last_node: where the lock was last seen in use, before it expands
+ * @rwsem: the rw_semaphore it begins as; once it has expanded nobody holds that, and its
+ *	dep_map stands for the whole lock, for lockdep
+ * @last_node: where the lock was last seen in use; NUMA_NO_NODE for good once it has moved
+ *	often or expanded
  * @moves: how often that changed; from PERNODE_MOVES on it will expand
  * @gp: the RCU grace period that expansion waits for
- * @open: the nodes whose entry is open
- * @table: the nodes' entries; NULL until it expands; changes only under the gate's write side
+ * @table: the gate and the nodes' entries; NULL until it expands; changes only under @rwsem's
+ *	write side
  *
- * Only writers, and readers that go through the gate, write here.
+ * Once it has expanded nobody writes here: every node keeps a copy.
  */
 struct pernode_rwsem {
-	struct rw_semaphore gate;
-	struct rcuwait writer;
-	atomic_t strays;
+	struct rw_semaphore rwsem;
 	int last_node;
 	unsigned int moves;
 	unsigned long gp;
-	nodemask_t open;
 	struct pernode_table *table;
 };
-
-static_assert(offsetof(struct pernode_rwsem, table) >= 64,
-	      "readers load the table, and who takes the gate writes to its first line");
 
 /* This many changes of node, and the lock is taken to be used on more nodes than one. */
 #define PERNODE_MOVES	8

@@ -109,8 +109,19 @@ static void move(struct rnd_state *rnd)
 static int lock_to_write(bool killable)
 {
 	/* The broken lock: the gate alone, as if no node had readers. */
-	if (broken)
-		return killable ? down_write_killable(&sem.gate) : (down_write(&sem.gate), 0);
+	if (broken && sem.table) {
+		struct rw_semaphore *gate = &sem.table->gate->rwsem;
+
+		rwsem_acquire(&sem.rwsem.dep_map, 0, 0, _RET_IP_);
+		if (!killable) {
+			down_write(gate);
+			return 0;
+		}
+		if (!down_write_killable(gate))
+			return 0;
+		rwsem_release(&sem.rwsem.dep_map, _RET_IP_);
+		return -EINTR;
+	}
 	return killable ? pernode_down_write_killable(&sem) : (pernode_down_write(&sem), 0);
 }
 
@@ -211,7 +222,7 @@ static void irq_lock(struct irq_work *work)
 		atomic64_inc(&tries_failed);
 		return;
 	}
-	rwsem_release(&sem.gate.dep_map, _RET_IP_);
+	rwsem_release(&sem.rwsem.dep_map, _RET_IP_);
 	read_section(&irq->rnd);
 	irq_work_queue(&irq->unlock);
 }
@@ -326,7 +337,7 @@ static int __init torture_init(void)
 	if (data.a != data.b)
 		violation();
 	pernode_up_write(&sem);
-	if (atomic_read(&sem.strays) || !nodes_empty(sem.open) || pernode_rwsem_is_locked(&sem))
+	if (pernode_rwsem_is_locked(&sem) || (sem.table && atomic_read(&sem.table->gate->strays)))
 		atomic_inc(&wrong_count);
 	pernode_rwsem_destroy(&sem);
 	pr_notice("%s: nodes %u, reads %lld, writes %lld, downgrades %lld, kills %lld, moves %lld, tries %lld, failed %lld, irq reads %lld, wrong counts %d, violations %d\n",

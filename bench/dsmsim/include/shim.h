@@ -261,6 +261,7 @@ static inline int shim_next_node(const nodemask_t *mask, int from)
 	return rest ? from + __builtin_ctzl(rest) : MAX_NUMNODES;
 }
 
+#define first_node(m)		shim_next_node(&(m), 0)
 #define for_each_node_mask(n, m)					\
 	for ((n) = shim_next_node(&(m), 0); (n) < MAX_NUMNODES;		\
 	     (n) = shim_next_node(&(m), (n) + 1))
@@ -369,6 +370,7 @@ static inline int get_order(unsigned long size)
 }
 
 unsigned long __get_free_pages(gfp_t gfp, int order);
+#define __get_free_page(gfp)	__get_free_pages(gfp, 0)
 struct page *alloc_pages_node(int node, gfp_t gfp, int order);
 void free_pages(unsigned long addr, int order);
 #define free_page(addr)		free_pages(addr, 0)
@@ -380,6 +382,7 @@ void free_pages(unsigned long addr, int order);
 struct lock_class_key { char unused; };
 struct lockdep_map { char unused; };
 
+#define lock_downgrade(map, ip)		((void)(map), (void)(ip))
 #define rwsem_acquire(map, sub, try, ip)	((void)(map), (void)(ip))
 #define rwsem_acquire_read(map, sub, try, ip)	((void)(map), (void)(ip))
 #define rwsem_release(map, ip)			((void)(map), (void)(ip))
