@@ -63,9 +63,9 @@ own_apt() {
 	logged "$2" "${apt[@]}" update
 }
 
-# prune KIND: of the cache entries KIND-*, keep the four used last
+# prune KIND [N]: of the cache entries KIND-*, keep the N (four) used last
 prune() {
 	local old
 	# shellcheck disable=SC2012 # our own names, and by time
-	ls -dt "$cache/$1"-*/ | tail -n +5 | while read -r old; do rm -rf "$old"; done
+	ls -dt "$cache/$1"-*/ | tail -n +$((${2:-4} + 1)) | while read -r old; do rm -rf "$old"; done
 }
