@@ -18,14 +18,24 @@
 
 # What a host's kernel must never say
 host_trouble='WARNING:|BUG:|Oops|general protection|Kernel panic|unable to handle|Call Trace'
-host_trouble+='|INFO: task .* blocked|rcu.* detected|refcount_t:|possible .*deadlock|lockdep'
-host_trouble+='|Bad page|Out of memory|soft lockup|hard LOCKUP|list_(add|del) corruption|UBSAN|KASAN'
+host_trouble+='|INFO: task .* blocked|rcu.* detected|refcount_t:|possible .*deadlock|lockdep is turned off'
+host_trouble+='|Bad page|Out of memory|soft lockup|hard LOCKUP|list_(add|del) corruption|UBSAN|KASAN|KCSAN'
+host_trouble+='|Bad rss-counter|suspicious RCU usage|non-static key'
 
 # quoted WORD...: the words as one line of POSIX shell
 quoted() {
 	local word out=()
 	for word; do out+=("'${word//\'/\'\\\'\'}'"); done
 	printf '%s\n' "${out[*]}"
+}
+
+# number OPTION VALUE MIN MAX: the value, an option's, put into $value
+number() {
+	if ! [[ $2 =~ ^[0-9]{1,7}$ ]] || ! ((10#$2 >= $3 && 10#$2 <= $4)); then
+		usage_error "$1 '$2': expected a number from $3 to $4"
+	fi
+	# shellcheck disable=SC2034 # the caller's
+	value=$((10#$2))
 }
 
 # wait_line FILE REGEX SECONDS [PID]: wait for a line in a growing file; print it.
@@ -56,27 +66,43 @@ host_pid() { cat "$cluster/host$1/pid"; }
 # host_alive I: the process is there, and no other has got its number since
 host_alive() { [ "$(readlink "/proc/$(host_pid "$1")/cwd")" = "$cluster/host$1" ]; }
 
-# host_boot I: start host I's emulator, with what cluster_up has found out.  The emulation
-# of code that a kernel changes while it boots fails now and then (1 in some dozen
-# boots, in alternatives or jump labels), so cluster_up tries again.
-host_boot() {
-	local i=$1 j args
-	rm -rf "$cluster/share/host$i" "$cluster/host$i"
-	mkdir -p "$cluster/share/host$i/jobs" "$cluster/host$i"
-	: >"$cluster/share/host$i/done"
-	pushd "$cluster/host$i" >/dev/null || return
-	mkfifo agent.in agent.out qmp.in qmp.out
+# machine_args CPUS NODES MIB TCG: put into the array machine what the emulator is told of any
+# machine: CPUs and memory in equal parts on NUMA nodes; TCG: options of the translator; in
+# walk_load the rule for page walks
+machine_args() {
+	local cpus=$1 nodes=$2 mem=$3 j
 	# shellcheck disable=SC2054 # commas are QEMU's
-	args=(
+	machine=(
 		-nodefaults -no-user-config -display none -no-reboot
 		-L /usr/share/seabios -L /usr/share/qemu
 		-machine q35,hpet=off,smm=off,vmport=off,i8042=off
-		-accel "tcg,thread=multi,tb-size=256,x-time-shift=$slow"
+		-accel "tcg,tb-size=256,$4"
 		# Off: monitor, for QEMU's MWAIT spins, where HLT sleeps; xsave, for guests set XCR0
 		# without KVM noticing and lose registers; la57, one more level
 		# of page tables to walk; smap, whose stac and clac each end a translated block
 		-cpu "max,svm=on,npt=on,la57=off,smap=off,umip=off,pku=off,xsave=off,monitor=off,x-walk-load=$walk_load"
 		-smp "$cpus,sockets=$nodes" -m "$mem"
+	)
+	for ((j = 0; nodes > 1 && j < nodes; j++)); do
+		machine+=(-object "memory-backend-ram,id=ram$j,size=$((mem / nodes))M"
+			-numa "node,nodeid=$j,memdev=ram$j,cpus=$((j * cpus / nodes))-$(((j + 1) * cpus / nodes - 1))")
+	done
+}
+
+# host_boot I: start host I's emulator, with what cluster_up has found out.  The emulation
+# of code that a kernel changes while it boots fails now and then (1 in some dozen
+# boots, in alternatives or jump labels), so cluster_up tries again.
+host_boot() {
+	local i=$1 j args machine
+	rm -rf "$cluster/share/host$i" "$cluster/host$i"
+	mkdir -p "$cluster/share/host$i/jobs" "$cluster/host$i"
+	: >"$cluster/share/host$i/done"
+	pushd "$cluster/host$i" >/dev/null || return
+	mkfifo agent.in agent.out qmp.in qmp.out
+	machine_args "$cpus" "$nodes" "$mem" "thread=multi,x-time-shift=$slow"
+	# shellcheck disable=SC2054 # commas are QEMU's
+	args=(
+		"${machine[@]}"
 		-chardev "file,id=console,path=kernel.log" -serial chardev:console
 		-chardev "pipe,id=agent,path=agent" -serial chardev:agent
 		-chardev "pipe,id=qmp,path=qmp" -mon chardev=qmp,mode=control
@@ -85,11 +111,6 @@ host_boot() {
 		-kernel "$image/vmlinuz" -initrd "$image/initramfs.gz"
 		-append "$(host_cmdline "$i" "$append")"
 	)
-	# Memory and CPUs in equal parts
-	for ((j = 0; nodes > 1 && j < nodes; j++)); do
-		args+=(-object "memory-backend-ram,id=ram$j,size=$((mem / nodes))M"
-			-numa "node,nodeid=$j,memdev=ram$j,cpus=$((j * cpus / nodes))-$(((j + 1) * cpus / nodes - 1))")
-	done
 	# One cable for each pair of hosts
 	for ((j = 0; j < hosts; j++)); do
 		[ "$j" != "$i" ] || continue
@@ -148,18 +169,28 @@ cluster_up() {
 	done
 }
 
-# host_cmdline I EXTRA: a host's kernel command line
-host_cmdline() {
+# emulated_cmdline: what a kernel's command line says on any emulated machine
+emulated_cmdline() {
 	local words=(
-		"host=$1"		# for init: which host this is
-		console=ttyS0 loglevel=6
+		console=ttyS0
 		panic=-1		# a panic ends the emulator
 		tsc=reliable		# all CPUs' TSCs are the machine's; KVM's clock needs it
 		tsc_early_khz=1000000	# the emulator's TSC counts ns; KVM loads before a measurement ends
 		rcupdate.rcu_cpu_stall_timeout=120	# a busy machine is no fault of the kernel
-		no_timer_check nmi_watchdog=0
-		mitigations=off nokaslr audit=0 apparmor=0
+		no_timer_check
+		mitigations=off
 		random.trust_cpu=on	# do not wait for entropy
+	)
+	echo "${words[*]}"
+}
+
+# host_cmdline I EXTRA: a host's kernel command line
+host_cmdline() {
+	local words=(
+		"host=$1"		# for init: which host this is
+		"$(emulated_cmdline)"
+		loglevel=6 nmi_watchdog=0
+		nokaslr audit=0 apparmor=0
 		cryptomgr.notests
 		kvm_amd.avic=0		# what the proxy vCPUs need
 	)
@@ -256,13 +287,18 @@ cluster_open() {
 	[ -e "$cluster/hosts" ] || die "'$1': expected the folder of a cluster"
 }
 
+# complaints LOG: print what a kernel complained about, if anything; true if there was something
+complaints() {
+	grep -E -n -A 30 -e "$host_trouble" "$1" | head -n 60
+	[ "${PIPESTATUS[0]}" != 1 ]
+}
+
 # cluster_warnings: print what the hosts' kernels complained about, if anything;
 # true if there was something
 cluster_warnings() {
 	local i found=1
 	for ((i = 0; i < $(cat "$cluster/hosts"); i++)); do
-		grep -E -n -A 30 -e "$host_trouble" "$cluster/host$i/kernel.log" |
-			head -n 60 | sed "s/^/host $i: /" && found=0
+		complaints "$cluster/host$i/kernel.log" | sed "s/^/host $i: /" && found=0
 	done
 	return $found
 }
@@ -298,7 +334,7 @@ guest_initrd() {
 	cp "$(command -v busybox)" "$root/bin/busybox"
 	ln -s busybox "$root/bin/sh"
 	cp "$ci/guest/init" "$root/init"
-	for name in bench/membench/membench tests/guest/litmus; do
+	for name in bench/membench/membench tests/guest/{litmus,storm,insns,stackmap}; do
 		[ ! -e "$top/$name" ] || cp "$top/$name" "$root/bin/"
 	done
 	[ -z "$add" ] || cp -a "$add/." "$root/"
