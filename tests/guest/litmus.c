@@ -21,6 +21,7 @@
 
 #include "../../bench/membench/topo.h"
 #include "../tap.h"
+#include "access.h"
 
 #define PAGE		4096UL
 #define MAX_THREADS	64
@@ -45,19 +46,6 @@ static inline unsigned int load32(const void *p)
 	unsigned int v;
 
 	asm volatile("movl %1, %0" : "=r" (v) : "m" (*(const unsigned int *)p) : "memory");
-	return v;
-}
-
-static inline void store64(void *p, u64 v)
-{
-	asm volatile("movq %1, %0" : "=m" (*(u64 *)p) : "r" (v) : "memory");
-}
-
-static inline u64 load64(const void *p)
-{
-	u64 v;
-
-	asm volatile("movq %1, %0" : "=r" (v) : "m" (*(const u64 *)p) : "memory");
 	return v;
 }
 
