@@ -161,6 +161,40 @@ run_guest() {
 	timeout -k 20 $((seconds + 100)) "$ci/cluster" run --timeout "$seconds" "$@"
 }
 
+# kernel_program LABEL OPTION... -- COMMAND...: run a test program in a kernel by itself; the
+# options are ci/kernel's.  What it said stays in $work/kernel.out.
+kernel_program() {
+	local label=$1 status=0
+	shift
+	"$ci/kernel" "$@" >"$work/kernel.out" 2>"$work/kernel.err" || status=$?
+	tap "$label" $status <"$work/kernel.out"
+	note <"$work/kernel.err"
+}
+
+# insns NAME OPTION...: the instructions that insns counts in a kernel, put into the array NAME,
+# by what they are for
+insns() {
+	local -n counts=$1
+	local line
+	kernel_program "instructions, $1" "${@:2}" --icount -- insns
+	while read -r line; do
+		# shellcheck disable=SC2034 # the caller's
+		counts[${line%%:*}]=$(grep -o '[0-9]*' <<<"${line#*:}")
+	done < <(sed -n 's/^ok [0-9]* - \([a-z_]*: [0-9]*\) instructions$/\1/p' "$work/kernel.out")
+	grep '^# .* bytes' "$work/kernel.out" || true
+}
+
+# insns_like WHAT OURS STOCK: no figure of the array OURS is more than 1 % above that in STOCK
+insns_like() {
+	local -n here=$2 stock=$3
+	local name bound
+	for name in read_fault write_fault mmap_munmap fork; do
+		bound=${stock[$name]-0}
+		at_most "$1: $name: instructions, where stock takes $bound" "${here[$name]-none}" \
+			$((bound * 101 / 100))
+	done
+}
+
 # total FILE KEY: the sum of a counter over all nodes
 total() { grep -o "\"$2\": *[0-9]*" "$1" | awk '{ sum += $NF } END { print sum + 0 }'; }
 
