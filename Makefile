@@ -40,7 +40,7 @@ check: all
 	@tests/run
 
 soak: all
-	@tests/soak
+	@status=0; for test in tests/soak*; do $$test || status=1; done; exit $$status
 
 model: setup
 	@$(MAKE) --no-print-directory -C hv-companion/model check
