@@ -125,13 +125,17 @@ static long slab_bytes(const char *cache)
 	return objects > 0 ? (long)(PAGE << order) / objects : -1;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	static const char *const caches[] = { "mm_struct", "vm_area_struct", "vma_lock" };
 	struct topo topo;
 	unsigned int i;
 	u64 got;
 
+	if (argc > 1) {
+		fprintf(stderr, "insns: '%s': expected no argument\n", argv[1]);
+		return 2;
+	}
 	if (topo_get(&topo) || topo_pin(topo.cpu[0]))
 		tap_bail("cannot pin myself to a CPU");
 	got = least(NULL, spin, NULL, 0);

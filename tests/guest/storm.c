@@ -82,6 +82,7 @@ static long nr_ops = 1000;
 static u64 storm_seed = 1;
 static u64 *constant;
 static char *field, *missing;
+static bool broken;			/* the model does not know of discards */
 static bool can_peek, can_answer;	/* the kernel has the system call */
 static int uffd = -1;
 static pthread_mutex_t brk_mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -271,7 +272,7 @@ static bool do_discard(struct thread *t)
 	if (!pick(t, true, &first, &len))
 		return false;
 	must(t->report, !madvise(t->zone + first * PAGE, len * PAGE, MADV_DONTNEED), "madvise");
-	for (i = first; i < first + len; i++)
+	for (i = first; i < first + len && !broken; i++)
 		t->page[i].stamp = 0;
 	return true;
 }
@@ -697,6 +698,7 @@ static void options(int argc, char **argv)
 		{ "threads", required_argument, NULL, 't' },
 		{ "ops", required_argument, NULL, 'o' },
 		{ "seed", required_argument, NULL, 's' },
+		{ "broken", no_argument, NULL, 'b' },
 		{ "help", no_argument, NULL, 'h' },
 		{ }
 	};
@@ -716,9 +718,13 @@ static void options(int argc, char **argv)
 		case 's':
 			storm_seed = parse_number("seed", optarg, 0, 1000000000);
 			break;
+		case 'b':
+			broken = true;
+			break;
 		case 'h':
 			printf("usage: storm [--procs N] [--threads N] [--ops N] [--seed N]\n"
-			       "N processes (2) of N threads (one a CPU), N operations (1000) each\n");
+			       "N processes (2) of N threads (one a CPU), N operations (1000) each;\n"
+			       "--broken: it has to fail, for what it expects is wrong\n");
 			exit(0);
 		default:
 			exit(2);
