@@ -176,7 +176,7 @@ kernel_program() {
 insns() {
 	local -n counts=$1
 	local line
-	kernel_program "instructions, $1" "${@:2}" --icount -- insns
+	kernel_program "instructions, $1" "${@:2}" --icount --cpus 1 --mem 128 -- insns
 	while read -r line; do
 		# shellcheck disable=SC2034 # the caller's
 		counts[${line%%:*}]=$(grep -o '[0-9]*' <<<"${line#*:}")
