@@ -14,6 +14,7 @@
 
 static const struct lock_ops * const locks[] = {
 	&lock_rwsem, &lock_percpu, &lock_array, &lock_pernode,
+	&lock_qspin, &lock_tas, &lock_ticket, &lock_mcs, &lock_cohort, &lock_cc, &lock_ccsynch,
 };
 
 static __printf(1, 2) __noreturn void usage_error(const char *fmt, ...)
@@ -36,8 +37,9 @@ static void usage(void)
 	     "       dsmsim explore [--schedules K] [--seed S] [--from I] [--lock LOCK |\n"
 	     "                      --break NAME] [--no-asserts] [--trace]\n"
 	     "       dsmsim breaks\n"
-	     "locks: rwsem percpu array pernode\n"
-	     "workloads: read100 read99 read90 read50 read0 hammer\n"
+	     "locks: rwsem percpu array pernode; with counter or list: qspin tas ticket mcs\n"
+	     "cohort cc ccsynch\n"
+	     "workloads: read100 read99 read90 read50 read0 hammer; counter list\n"
 	     "costs, ns: --transfer --upgrade --hold --line --hit --relax --sleep --wake\n"
 	     "--ipi; and --jitter, percent of a transfer or upgrade");
 }
@@ -129,8 +131,8 @@ static int cmd_explore(char **arg)
 		} else if (!strcmp(*arg, "--lock")) {
 			what.lock = arg[1] ? find_lock(arg[1], strlen(arg[1])) : NULL;
 			if (!what.lock)
-				usage_error("--lock %s: expected rwsem, percpu, array or "
-					    "pernode", arg[1] ? arg[1] : "");
+				usage_error("--lock %s: expected one of those that `dsmsim "
+					    "--help` lists", arg[1] ? arg[1] : "");
 		} else {
 			usage_error("%s: expected --schedules, --seed, --from, --lock, "
 				    "--break, --no-asserts or --trace", *arg);
@@ -174,6 +176,9 @@ static int cmd_run(char **arg)
 	    run.threads > SIM_THREADS)
 		usage_error("%s: expected LOCK/WORKLOAD/nN/tT with N of 1 to 8 and T of N to "
 			    "64", config);
+	if (!table_fits(&run))
+		usage_error("%s: expected a lock for that workload: see `dsmsim --help`",
+			    config);
 	for (arg++; *arg; arg += 2)
 		if (!cost_option(*arg, arg[1]))
 			usage_error("%s: expected a cost such as --transfer NS", *arg);

@@ -343,6 +343,8 @@ bool explore(const struct explore *what)
 	const char *wrong;
 	u64 i;
 
+	if (!what->lock->down_read)
+		return explore_spin(what);
 	x.what = what;
 	x.ops = what->lock;
 	for (i = what->first; i < what->first + what->schedules; i++) {

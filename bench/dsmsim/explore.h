@@ -30,4 +30,12 @@ struct explore {
  */
 bool explore(const struct explore *what);
 
+/**
+ * explore_spin - the same, for a spinlock
+ * @what: which
+ *
+ * Return: whether all were clean.
+ */
+bool explore_spin(const struct explore *what);
+
 #endif

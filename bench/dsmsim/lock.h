@@ -2,13 +2,15 @@
 /*
  * What a lock is to the workloads, the schedule exploration and the stress test.
  *
- * A member that is NULL is not supported; of a reader-writer lock the plain four and @check are
- * there.  A lock that runs its operations itself (ccsynch) has @run instead.
+ * A member that is NULL is not supported.  A reader-writer lock has the plain four.  A spinlock
+ * has @lock and @unlock; one that runs operations itself has @bind and @run, too.  All have @check.
  */
 #ifndef DSMSIM_LOCK_H
 #define DSMSIM_LOCK_H
 
 #include <shim.h>
+
+typedef unsigned long (*lock_operation)(void *state, unsigned long arg);
 
 /**
  * struct lock_ops - a kind of lock
@@ -20,7 +22,12 @@
  * @used: what the guest does now and then: let the lock grow if it is time
  * @check: nobody holds it or waits: what is not as it should be, or NULL
  * @describe: which part of it is at an address
- * @run: run op(arg) alone, on whatever thread
+ * @lock: spin until it is this thread's; @trylock and @unlock as in the kernel
+ * @bind: instead of @init: it will run this operation on this state
+ * @vary: from here on such locks are made with other parameters; 0 for the usual ones
+ * @scarce: leave the calling thread little of what it needs for this lock
+ * @run: run the operation alone, on whatever thread
+ * @batches: how often the lock has begun to run operations for others on a node
  */
 struct lock_ops {
 	const char *name;
@@ -42,9 +49,63 @@ struct lock_ops {
 	void (*used)(void *lock);
 	const char *(*check)(void *lock);
 	bool (*describe)(void *lock, const volatile void *addr, char *text, size_t size);
-	void (*run)(void *lock, void (*op)(void *arg), void *arg);
+	void (*lock)(void *lock);
+	int (*trylock)(void *lock);
+	void (*unlock)(void *lock);
+	void (*bind)(void *lock, lock_operation op, void *state);
+	void (*vary)(unsigned int how);
+	void (*scarce)(unsigned int left);
+	unsigned long (*run)(void *lock, unsigned long arg);
+	u64 (*batches)(void *lock);
 };
 
 extern const struct lock_ops lock_rwsem, lock_percpu, lock_array, lock_pernode;
+extern const struct lock_ops lock_qspin, lock_tas, lock_ticket, lock_mcs, lock_cohort, lock_cc,
+			     lock_ccsynch;
+
+/**
+ * struct lock_user - a spinlock, and what it is there for
+ * @ops: its kind
+ * @lock: it
+ * @op: the operation
+ * @state: what that works on
+ */
+struct lock_user {
+	const struct lock_ops *ops;
+	void *lock;
+	lock_operation op;
+	void *state;
+};
+
+/**
+ * lock_user_init - make the lock
+ * @u: its user, all filled in
+ */
+static inline void lock_user_init(struct lock_user *u)
+{
+	if (u->ops->bind)
+		u->ops->bind(u->lock, u->op, u->state);
+	else
+		u->ops->init(u->lock, 0);
+}
+
+/**
+ * lock_user_run - have the operation run, alone
+ * @u: the lock's user
+ * @arg: for the operation
+ *
+ * Return: what the operation returns.
+ */
+static inline unsigned long lock_user_run(struct lock_user *u, unsigned long arg)
+{
+	unsigned long result;
+
+	if (u->ops->run)
+		return u->ops->run(u->lock, arg);
+	u->ops->lock(u->lock);
+	result = u->op(u->state, arg);
+	u->ops->unlock(u->lock);
+	return result;
+}
 
 #endif

@@ -115,6 +115,18 @@ u64 plat_clock(void)
 	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
 }
 
+u64 local_clock(void)
+{
+	return plat_clock();
+}
+
+void *plat_this_cpu(void)
+{
+	static __thread char page[PAGE_SIZE] __aligned(PAGE_SIZE);
+
+	return page;
+}
+
 bool plat_passed(u64 ns)
 {
 	return plat_clock() > ns;

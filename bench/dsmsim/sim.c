@@ -79,6 +79,7 @@ struct thread {
 	void *arg;
 	enum wait wait;
 	const volatile void *watched;
+	void *cpu;		/* its CPU's memory, or NULL */
 	int prio;
 };
 
@@ -92,6 +93,7 @@ const char *sim_bug;
 u64 sim_limit;
 unsigned int nr_node_ids;
 void (*sim_trace)(const char *what, const volatile void *addr, u64 old, u64 new);
+void (*sim_interrupt)(void);
 
 static struct {
 	enum sim_mode mode;
@@ -108,6 +110,7 @@ static struct {
 	unsigned int one_in;	/* a switch at one access in so many; 0: by priority */
 	int lowest;
 	u64 change[4];
+	u64 clock;
 } sim;
 
 static struct thread threads[SIM_THREADS];
@@ -321,6 +324,11 @@ static void choose(void)
 
 	if (sim_stats.accesses > sim_limit)
 		leave_machine(SIM_LONG);
+	if (sim_interrupt && !me->task->irqs_off && !sim_random(32)) {
+		me->task->irqs_off = 1;
+		sim_interrupt();
+		me->task->irqs_off = 0;
+	}
 	if (sim.one_in) {
 		if (sim.one_in > 1 && sim_random(sim.one_in))
 			return;
@@ -585,6 +593,7 @@ void sim_reset(enum sim_mode mode, int nodes, u64 seed)
 	memset(&sim, 0, sizeof(sim));
 	memset(&sim_stats, 0, sizeof(sim_stats));
 	sim_bug = NULL;
+	sim_interrupt = NULL;
 	sim_limit = NEVER;
 	sim.mode = mode;
 	sim.rng = sim_mix(seed);
@@ -891,6 +900,22 @@ u64 plat_clock(void)
 	return sim_now();
 }
 
+u64 local_clock(void)
+{
+	if (sim.mode == SIM_EXPLORE)
+		return sim.clock += 1ULL << sim_random(20);
+	return sim_now();
+}
+
+void *plat_this_cpu(void)
+{
+	struct thread *me = sim.cur;
+
+	if (!me->cpu)
+		me->cpu = sim_alloc(me->task->node, PAGE_SIZE, "CPUs' pages");
+	return me->cpu;
+}
+
 bool plat_passed(u64 ns)
 {
 	if (sim.mode == SIM_EXPLORE)
@@ -1006,6 +1031,8 @@ void free_pages(unsigned long addr, int order)
 {
 	size_t first = ((char *)addr - arena) / PAGE_SIZE, i;
 
-	for (i = first; addr && i < first + (1UL << order); i++)
+	if (!addr)
+		return;
+	for (i = first; i < first + (1UL << order); i++)
 		pages[i].free = true;
 }

@@ -65,6 +65,9 @@ void sim_sync(void);
 void sim_migrate(int node);
 void sim_kill(struct task_struct *task);
 
+/* While exploring: called now and then before an access of a thread whose interrupts are on. */
+extern void (*sim_interrupt)(void);
+
 /* What hooks.c calls. */
 void sim_access(const volatile void *addr, bool write, bool plain);
 void sim_written(const volatile void *addr);

@@ -11,11 +11,15 @@
  * in who comes until the first of them leaves; when all of these have left the second begins,
  * and so on.  A phase lasts at least a lap, the time in which each node could have been told
  * once of the writer and answered: nobody can close the door sooner.
+ *
+ * A batch, of a lock that runs operations: what a node runs from getting the lock to losing it.
  */
+#include "operate.h"
 #include "sim.h"
 #include "table.h"
 
 #define LONG_NS		200000000ULL	/* where operations are slow */
+#define MEDIUM_NS	50000000ULL
 #define SHORT_NS	10000000ULL
 #define READ_NS		1000
 #define WRITE_NS	1000
@@ -29,27 +33,37 @@
  * @read_ns: a reader's work
  * @think_ns: between two operations, on average
  * @one_writer: thread 0 only writes, the others only read
+ * @operate: for spinlocks: what they do instead
  */
 struct workload {
 	const char *name;
 	unsigned int read_share;
 	u64 read_ns, think_ns;
 	bool one_writer;
+	const struct operate_kind *operate;
 };
 
 static const struct workload workloads[] = {
-	{ "read100", 100, READ_NS, THINK_NS, false },
-	{ "read99", 99, READ_NS, THINK_NS, false },
-	{ "read90", 90, READ_NS, THINK_NS, false },
-	{ "read50", 50, READ_NS, THINK_NS, false },
-	{ "read0", 0, READ_NS, THINK_NS, false },
-	{ "hammer", 100, 500000, 0, true },
+	{ "read100", 100, READ_NS, THINK_NS, false, NULL },
+	{ "read99", 99, READ_NS, THINK_NS, false, NULL },
+	{ "read90", 90, READ_NS, THINK_NS, false, NULL },
+	{ "read50", 50, READ_NS, THINK_NS, false, NULL },
+	{ "read0", 0, READ_NS, THINK_NS, false, NULL },
+	{ "counter", 0, 0, THINK_NS, false, &operate_counter },
+	{ "list", 0, 0, THINK_NS, false, &operate_list },
+	{ "hammer", 100, 500000, 0, true, NULL },
 };
 
-#define TABLE_WORKLOADS	5	/* the last is for `check` */
+#define TABLE_WORKLOADS	7	/* the last is for `check` */
 
-static const struct lock_ops * const lock_list[] = {
-	&lock_rwsem, &lock_percpu, &lock_array, &lock_pernode,
+/* The first of each is what the others are compared to. */
+static const struct lock_ops * const rw_locks[] = {
+	&lock_rwsem, &lock_percpu, &lock_array, &lock_pernode, NULL,
+};
+
+static const struct lock_ops * const spin_locks[] = {
+	&lock_qspin, &lock_tas, &lock_ticket, &lock_mcs, &lock_cohort, &lock_cc, &lock_ccsynch,
+	NULL,
 };
 
 static const int node_list[] = { 1, 2, 4, 8 };
@@ -58,6 +72,8 @@ static const int thread_list[] = { 1, 2, 4, 8, 16, 32, 64 };
 struct result {
 	u64 ops, writes;
 	double transfers, upgrades, fairness;
+	double per_batch;	/* transfers and upgrades of all, and of the lock's pages */
+	double lock_per_batch;
 	u64 phases, wait_ns;
 };
 
@@ -73,6 +89,7 @@ static struct {
 	const struct table_run *run;
 	void *lock;
 	int *data;
+	struct lock_user user;
 	u64 inside;		/* threads that read */
 	u64 waiting;		/* threads that wait to write */
 	struct waiting wait[SIM_THREADS];
@@ -160,6 +177,13 @@ static void worker(void *arg)
 		sim_sync();
 		if (sim_now() >= x.duration)
 			return;
+		if (work->operate) {
+			lock_user_run(&x.user, 0);
+			x.sum.writes++;
+			if (sim_now() < x.duration)
+				x.ops[me]++;
+			continue;
+		}
 		if (work->one_writer)
 			reads = me != 0;
 		else
@@ -177,35 +201,75 @@ static u64 duration(const struct table_run *run)
 {
 	bool fast = run->nodes == 1 || (run->work->read_share == 100 && !run->work->one_writer);
 
+	if (run->work->operate && !fast)
+		return MEDIUM_NS;
 	return fast ? SHORT_NS : LONG_NS;
+}
+
+static void make_lock(const struct table_run *run)
+{
+	x.lock = sim_alloc(0, run->lock->size, "lock");
+	if (!run->work->operate) {
+		x.data = sim_alloc(0, sizeof(*x.data), "data");
+		/* pernode expands when a second node comes, and not before. */
+		run->lock->init(x.lock, run->nodes > 1 ? -1 : 0);
+		return;
+	}
+	x.user = (struct lock_user){
+		run->lock, x.lock, run->work->operate->op, operate_init(run->work->operate),
+	};
+	lock_user_init(&x.user);
+}
+
+static void count_batches(const struct table_run *run)
+{
+	u64 moved = sim_stats.transfers + sim_stats.upgrades, batches;
+
+	if (!run->lock->batches)
+		return;
+	batches = run->lock->batches(x.lock);
+	if (!batches)
+		return;
+	x.sum.per_batch = (double)moved / batches;
+	x.sum.lock_per_batch = (double)(moved - sim_moved("data")) / batches;
+}
+
+static const char *wrong_result(const struct table_run *run)
+{
+	if (!run->work->operate)
+		return NULL;
+	if (!run->work->operate->check(x.user.state, x.sum.writes))
+		return "the data is not what so many operations make of it";
+	return run->lock->check(x.lock);
 }
 
 static bool run_cell(const struct table_run *run, u64 seed, struct result *result)
 {
 	double sum = 0, squares = 0;
+	const char *wrong;
 	enum sim_end end;
 	int t;
 
 	sim_reset(SIM_TIMED, run->nodes, seed);
 	memset(&x, 0, sizeof(x));
 	x.run = run;
-	x.lock = sim_alloc(0, run->lock->size, "lock");
-	x.data = sim_alloc(0, sizeof(*x.data), "data");
+	make_lock(run);
 	x.duration = duration(run);
 	x.lap = run->nodes > 1 ? 2 * run->nodes * sim_costs.transfer :
 				 2 * run->threads * sim_costs.line;
-	/* pernode expands when a second node comes, and not before. */
-	run->lock->init(x.lock, run->nodes > 1 ? -1 : 0);
 	for (t = 0; t < run->threads; t++) {
 		x.rng[t] = sim_mix(seed * 1000 + t);
 		sim_spawn(t * run->nodes / run->threads, worker, (void *)(long)t);
 	}
 	end = sim_run();
-	if (end != SIM_DONE) {
+	wrong = end == SIM_DONE ? wrong_result(run) :
+		end == SIM_BUG ? sim_bug : "nobody can run";
+	if (wrong) {
 		fprintf(stderr, "dsmsim: %s/%s/n%d/t%d: %s\n", run->lock->name, run->work->name,
-			run->nodes, run->threads, end == SIM_BUG ? sim_bug : "nobody can run");
+			run->nodes, run->threads, wrong);
 		return false;
 	}
+	count_batches(run);
 	for (t = 0; t < run->threads; t++) {
 		x.sum.ops += x.ops[t];
 		sum += x.ops[t];
@@ -235,9 +299,11 @@ const struct workload *table_workload(const char *name, size_t len)
 	return NULL;
 }
 
-static const char heading[] =
-	"config                       ops/ms  speedup  transfers/op  upgrades/op  phases  "
-	"wait us  fairness\n";
+static void print_heading(const struct workload *work)
+{
+	printf("%-28s ops/ms  speedup  transfers/op  upgrades/op  %s  fairness\n", "config",
+	       work->operate ? "moved/batch  lock's/batch" : "phases  wait us");
+}
 
 static void print_cell(const struct table_run *run, const struct result *r, double speedup)
 {
@@ -245,14 +311,36 @@ static void print_cell(const struct table_run *run, const struct result *r, doub
 
 	snprintf(config, sizeof(config), "%s/%s/n%d/t%d", run->lock->name, run->work->name,
 		 run->nodes, run->threads);
-	printf("%-25s %9.1f %8.2f %13.3f %12.3f %7llu %8llu %9.2f\n", config,
-	       r->ops * 1e6 / duration(run), speedup, r->transfers, r->upgrades, r->phases,
-	       r->wait_ns / 1000, r->fairness);
+	printf("%-25s %9.1f %8.2f %13.3f %12.3f ", config, r->ops * 1e6 / duration(run), speedup,
+	       r->transfers, r->upgrades);
+	if (!run->work->operate)
+		printf("%7llu %8llu", r->phases, r->wait_ns / 1000);
+	else if (r->per_batch > 0)
+		printf("%12.3f %13.3f", r->per_batch, r->lock_per_batch);
+	else
+		printf("%12s %13s", "-", "-");
+	printf(" %9.2f\n", r->fairness);
+}
+
+static const struct lock_ops * const *lock_list(const struct workload *work)
+{
+	return work->operate ? spin_locks : rw_locks;
 }
 
 static double ratio(const struct result *r, const struct result *base)
 {
 	return base->ops ? (double)r->ops / base->ops : 0;
+}
+
+/**
+ * table_fits - is the lock one for the workload?
+ * @run: both
+ *
+ * Return: whether.
+ */
+bool table_fits(const struct table_run *run)
+{
+	return run->work->operate ? run->lock->lock || run->lock->run : !!run->lock->down_read;
 }
 
 /**
@@ -264,16 +352,16 @@ static double ratio(const struct result *r, const struct result *base)
 bool table_one(const struct table_run *run)
 {
 	static const char * const kinds[] = {
-		"lock", "nodes' pages", "data", "tasks", "stacks",
+		"lock", "nodes' pages", "data", "tasks", "stacks", "CPUs' pages",
 	};
 	struct table_run base = *run;
 	struct result r, b;
 	size_t i;
 
-	base.lock = &lock_rwsem;
+	base.lock = lock_list(run->work)[0];
 	if (!run_cell(&base, 1, &b) || !run_cell(run, 1, &r))
 		return false;
-	fputs(heading, stdout);
+	print_heading(run->work);
 	print_cell(run, &r, ratio(&r, &b));
 	printf("moved per op:");
 	for (i = 0; i < ARRAY_SIZE(kinds); i++)
@@ -318,30 +406,44 @@ static void json_row(FILE *json, const struct table_run *run, const char *metric
 /* All locks in one place of the table: each with SEEDS seeds, compared seed by seed. */
 static bool group(const struct workload *work, int nodes, int threads, FILE *json)
 {
+	const struct lock_ops * const *lock = lock_list(work);
 	struct result base[SEEDS], r[SEEDS];
-	size_t l, s, middle;
+	size_t s, middle;
 
-	for (l = 0; l < ARRAY_SIZE(lock_list); l++) {
-		struct table_run run = { lock_list[l], work, nodes, threads };
-		double speedup[SEEDS], transfers[SEEDS], phases[SEEDS];
+	for (; *lock; lock++) {
+		struct table_run run = { *lock, work, nodes, threads };
+		double speedup[SEEDS], transfers[SEEDS], phases[SEEDS], batch[SEEDS];
+		double lock_batch[SEEDS], fairness[SEEDS];
 
 		for (s = 0; s < SEEDS; s++) {
 			if (!run_cell(&run, s + 1, &r[s]))
 				return false;
-			if (!l)
+			if (lock == lock_list(work))
 				base[s] = r[s];
 			speedup[s] = ratio(&r[s], &base[s]);
 			transfers[s] = r[s].transfers;
 			phases[s] = r[s].phases;
+			batch[s] = r[s].per_batch;
+			lock_batch[s] = r[s].lock_per_batch;
+			fairness[s] = r[s].fairness;
 		}
 		/* The text shows the run with the median speed-up. */
 		for (middle = 0; middle < SEEDS - 1; middle++)
 			if (speedup[middle] == median(speedup))
 				break;
 		print_cell(&run, &r[middle], speedup[middle]);
-		json_row(json, &run, "speedup_vs_rwsem", "ratio", speedup);
+		json_row(json, &run, work->operate ? "speedup_vs_qspinlock" : "speedup_vs_rwsem",
+			 "ratio", speedup);
 		json_row(json, &run, "transfers_per_op", "transfers", transfers);
-		json_row(json, &run, "writer_phases_max", "phases", phases);
+		if (!work->operate) {
+			json_row(json, &run, "writer_phases_max", "phases", phases);
+			continue;
+		}
+		json_row(json, &run, "fairness", "Jain", fairness);
+		if (!run.lock->batches)
+			continue;
+		json_row(json, &run, "transfers_per_batch", "transfers", batch);
+		json_row(json, &run, "lock_transfers_per_batch", "transfers", lock_batch);
 	}
 	return true;
 }
@@ -365,13 +467,15 @@ bool table(const char *file)
 		}
 		fputs("{\"bench\": \"sim\", \"rows\": [", json);
 	}
-	fputs(heading, stdout);
-	for (w = 0; w < TABLE_WORKLOADS; w++)
+	for (w = 0; w < TABLE_WORKLOADS; w++) {
+		if (!w || !workloads[w].operate != !workloads[w - 1].operate)
+			print_heading(&workloads[w]);
 		for (n = 0; n < ARRAY_SIZE(node_list); n++)
 			for (t = 0; t < ARRAY_SIZE(thread_list); t++)
 				if (thread_list[t] >= node_list[n] &&
 				    !group(&workloads[w], node_list[n], thread_list[t], json))
 					return false;
+	}
 	if (!json)
 		return true;
 	fputs("\n]}\n", json);

@@ -21,6 +21,7 @@ struct table_run {
 };
 
 const struct workload *table_workload(const char *name, size_t len);
+bool table_fits(const struct table_run *run);
 bool table_one(const struct table_run *run);
 bool table(const char *json);
 

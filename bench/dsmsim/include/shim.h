@@ -53,6 +53,8 @@ typedef unsigned int gfp_t;
 #ifndef __always_inline
 #define __always_inline		inline __attribute__((always_inline))
 #endif
+#define __percpu
+#define __read_mostly
 #define ____cacheline_aligned	__aligned(SMP_CACHE_BYTES)
 #define ____cacheline_aligned_in_smp __aligned(SMP_CACHE_BYTES)
 #define EXPORT_SYMBOL(sym)	struct __dsmsim_unused
@@ -73,6 +75,9 @@ typedef unsigned int gfp_t;
 				   __a > __b ? __a : __b; })
 #define min_t(t, a, b)		min((t)(a), (t)(b))
 #define max_t(t, a, b)		max((t)(a), (t)(b))
+#define clamp(v, lo, hi)	min(max(v, lo), hi)
+#define div_u64(a, b)		((u64)(a) / (u32)(b))
+#define pr_err(...)		fprintf(stderr, __VA_ARGS__)
 #define container_of(p, type, m) ((type *)((char *)(p) - offsetof(type, m)))
 #define struct_size(p, m, n)	(sizeof(*(p)) + (n) * sizeof(*(p)->m))
 #define struct_size_t(t, m, n)	struct_size((t *)NULL, m, n)
@@ -268,6 +273,7 @@ static inline int shim_next_node(const nodemask_t *mask, int from)
 #define for_each_online_node(n)	for ((n) = 0; (n) < (int)nr_node_ids; (n)++)
 #define for_each_node(n)	for_each_online_node(n)
 #define first_online_node	0
+#define num_online_nodes()	nr_node_ids
 #define node_online(n)		((n) >= 0 && (n) < (int)nr_node_ids)
 
 int numa_node_id(void);
@@ -322,6 +328,9 @@ int wake_up_state(struct task_struct *task, int state);
 void local_irq_disable(void);
 void local_irq_enable(void);
 bool irqs_disabled(void);
+#define local_irq_save(f)	((f) = irqs_disabled(), local_irq_disable())
+#define local_irq_restore(f)	((f) ? (void)0 : local_irq_enable())
+#define in_nmi()		0
 
 /* Asked by what may sleep or wake: the back end calls it a bug with interrupts off. */
 void plat_may_sleep(const char *what);
@@ -336,6 +345,19 @@ void cpu_relax(void);
 void plat_spin_wait(const void *word, unsigned long value, size_t size);
 /* Returns when *word may have become other than value; looping is the caller's. */
 #define spin_wait(word, value)	plat_spin_wait(word, (unsigned long)(value), sizeof(*(word)))
+
+/* As the kernel's: VAL is what was read. */
+#define smp_cond_load_acquire(p, cond)					\
+({									\
+	__typeof__(*(p)) VAL;						\
+									\
+	while (VAL = smp_load_acquire(p), !(cond))			\
+		spin_wait(p, VAL);					\
+	VAL;								\
+})
+
+/* A clock for who waits: in exploration each look at it finds it later, by chance by much. */
+u64 local_clock(void);
 
 /* RCU: a task is quiet while its interrupts are on and it is in no read-side section. */
 
@@ -377,6 +399,16 @@ void free_pages(unsigned long addr, int order);
 #define page_address(page)	((void *)(page))
 #define __free_pages(page, order) free_pages((unsigned long)(page), order)
 
+/*
+ * Per-CPU memory, for one user: each thread has a page, on its node, when it first asks.  That
+ * is as if it were on a CPU of its own.
+ */
+#define __alloc_percpu(size, align)					\
+	((void *)((size) <= PAGE_SIZE && (align) <= PAGE_SIZE ? PAGE_SIZE : 0))
+#define free_percpu(p)		((void)(p))
+void *plat_this_cpu(void);
+#define this_cpu_ptr(p)		((void)(p), (__typeof__(p))plat_this_cpu())
+
 /* lockdep: nothing but the assertions, which the gate can answer. */
 
 struct lock_class_key { char unused; };
@@ -386,8 +418,13 @@ struct lockdep_map { char unused; };
 #define rwsem_acquire(map, sub, try, ip)	((void)(map), (void)(ip))
 #define rwsem_acquire_read(map, sub, try, ip)	((void)(map), (void)(ip))
 #define rwsem_release(map, ip)			((void)(map), (void)(ip))
-#define lock_contended(map, ip)			((void)(map), (void)(ip))
-#define lock_acquired(map, ip)			((void)(map), (void)(ip))
+#define spin_acquire(map, sub, try, ip)		((void)(ip))
+#define spin_release(map, ip)			((void)(ip))
+#define lock_contended(map, ip)			((void)(ip))
+#define lock_acquired(map, ip)			((void)(ip))
+#define lockdep_init_map_wait(map, name, key, sub, type) ((void)(name), (void)(key))
+#define trace_contention_begin(lock, flags)	((void)(lock))
+#define trace_contention_end(lock, err)		((void)(lock))
 #define lockdep_assert_held_write(sem)		WARN_ON_ONCE(!rwsem_is_write_locked(sem))
 #define lockdep_assert_held(sem)		WARN_ON_ONCE(!rwsem_is_locked(sem))
 
