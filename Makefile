@@ -6,7 +6,7 @@
 #	make demo	one guest over two emulated hosts, from nothing
 #	make check	all tests
 #	make soak	the long tests
-#	make model	the protocol's model, and its planted bugs
+#	make model	the models of the protocol and of ccsynch, and their planted bugs
 #	make sim	the guest's locks, simulated: a table, and out/sim.json
 #
 # KDIR picks the kernel to build numaspan.ko for: by default the 6.12 kernel that Debian 12
@@ -44,6 +44,7 @@ soak: all
 
 model: setup
 	@$(MAKE) --no-print-directory -C hv-companion/model check
+	@$(MAKE) --no-print-directory -C modules/ccsynch/model check
 
 sim: setup
 	@$(MAKE) --no-print-directory -C bench/dsmsim
@@ -52,8 +53,8 @@ sim: setup
 
 clean:
 	$(MAKE) -C $(KDIR) M=$(CURDIR) clean
-	for dir in hv-companion/spanvm hv-companion/fuzz hv-companion/model bench/membench \
-		bench/dsmsim tests/guest tests/dev; do $(MAKE) -C $$dir clean; done
+	for dir in hv-companion/spanvm hv-companion/fuzz hv-companion/model modules/ccsynch/model \
+		bench/membench bench/dsmsim tests/guest tests/dev; do $(MAKE) -C $$dir clean; done
 	rm -rf out
 
 .PHONY: all setup modules spanvm programs demo check soak model sim clean
