@@ -47,10 +47,11 @@ struct hello {
 	u8 nonce[NONCE_LEN];
 };
 
+/* A refusal and the acceptor's last word end before the MAC, the dialer's before the hello. */
 struct proof {
 	u32 magic, verdict;
-	struct hello hello;	/* only the acceptor's */
 	u8 mac[MAC_LEN];
+	struct hello hello;
 };
 
 /**
@@ -224,14 +225,14 @@ int auth_dial(struct vmm *vm, int fd, u32 peer, enum conn_role role, u64 until_n
 	fill_hello(vm, &mine, peer, role);
 	r = put(fd, &mine, sizeof(mine), until_ns);
 	if (!r)
-		r = get(fd, &in, offsetof(struct proof, hello), until_ns);
+		r = get(fd, &in, offsetof(struct proof, mac), until_ns);
 	if (r)
 		return r;
 	if (in.magic != HELLO_MAGIC)
 		return refused_by(vm, peer, V_VERSION);
 	if (in.verdict != V_OK)
 		return refused_by(vm, peer, in.verdict);
-	r = get(fd, &in.hello, sizeof(in) - offsetof(struct proof, hello), until_ns);
+	r = get(fd, in.mac, sizeof(in) - offsetof(struct proof, mac), until_ns);
 	if (r)
 		return r;
 	auth_mac(vm->cfg, "accept", &mine, sizeof(mine), &in.hello, sizeof(in.hello), want);
@@ -242,24 +243,25 @@ int auth_dial(struct vmm *vm, int fd, u32 peer, enum conn_role role, u64 until_n
 	if (v == V_OK)
 		auth_mac(vm->cfg, "dial", &mine, sizeof(mine), &in.hello, sizeof(in.hello),
 			 out.mac);
-	r = put(fd, &out, sizeof(out), until_ns);
+	r = put(fd, &out, offsetof(struct proof, hello), until_ns);
 	if (v != V_OK) {
 		span_end(vm, END_FAIL, 1, false, "refused node %u at %s: %s", peer,
 			 vm->cfg->nodes[peer].addr.text, verdicts[v]);
 		return -EACCES;
 	}
 	if (!r)
-		r = get(fd, &in, offsetof(struct proof, hello), until_ns);
+		r = get(fd, &in, offsetof(struct proof, mac), until_ns);
 	if (r)
 		return r;
-	return in.verdict == V_OK ? 0 : refused_by(vm, peer, in.verdict);
+	return in.magic == HELLO_MAGIC && in.verdict == V_OK ? 0 :
+	       refused_by(vm, peer, in.verdict);
 }
 
 static int refuse(struct vmm *vm, int fd, const char *who, u32 v, u64 until_ns)
 {
 	struct proof out = { .magic = HELLO_MAGIC, .verdict = v };
 
-	put(fd, &out, offsetof(struct proof, hello), until_ns);
+	put(fd, &out, offsetof(struct proof, mac), until_ns);
 	say(vm, "refused %s: %s", who, verdicts[v]);
 	return -EACCES;
 }
@@ -314,7 +316,7 @@ int auth_accept(struct vmm *vm, int fd, const char *who, u64 until_ns, u32 *peer
 		 out.mac);
 	r = put(fd, &out, sizeof(out), until_ns);
 	if (!r)
-		r = get(fd, &in, sizeof(in), until_ns);
+		r = get(fd, &in, offsetof(struct proof, hello), until_ns);
 	if (r)
 		goto broken;
 	auth_mac(vm->cfg, "dial", &theirs, sizeof(theirs), &out.hello, sizeof(out.hello), want);
@@ -322,7 +324,7 @@ int auth_accept(struct vmm *vm, int fd, const char *who, u64 until_ns, u32 *peer
 	    CRYPTO_memcmp(want, in.mac, MAC_LEN))
 		return refuse(vm, fd, who, V_KEY, until_ns);
 	out.verdict = V_OK;
-	r = put(fd, &out, offsetof(struct proof, hello), until_ns);
+	r = put(fd, &out, offsetof(struct proof, mac), until_ns);
 	if (r)
 		goto broken;
 	*peer = theirs.from;

@@ -316,10 +316,13 @@ bool clock_on_ahead(struct vmm *vm, u32 from, const union msg *m)
 	struct kvm_clock_data d;
 
 	(void)from;
-	if (vm->cfg->node || tsc_to_ns(vm, m->ahead.tsc) > MAX_STEP_NS ||
-	    (s64)m->ahead.tsc < 0 || m->ahead.clock_ns > MAX_STEP_NS)
+	/* Nobody is ahead before the clocks have been set. */
+	if (vm->cfg->node || !vm->up)
 		return false;
-	if (!vm->up || span_ended(vm))
+	if (tsc_to_ns(vm, m->ahead.tsc) > MAX_STEP_NS || (s64)m->ahead.tsc < 0 ||
+	    m->ahead.clock_ns > MAX_STEP_NS)
+		return false;
+	if (span_ended(vm))
 		return true;
 	if (m->ahead.tsc)
 		step_tsc(vm, m->ahead.tsc);

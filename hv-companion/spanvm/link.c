@@ -4,8 +4,9 @@
  * node below it and listens for those above.  Messages of one connection arrive in the
  * order sent (the proxies depend on it: INIT before SIPI).  Sending never blocks: what
  * the socket does not take is queued, and a peer for which too much is queued is lost.
- * Every message is checked for magic, epoch, sequence, type and length before its handler
- * sees it, and a handler that returns false has seen an impossible one; both end the span.
+ * Every message is checked for magic, epoch, sequence, type, length and checksum before its
+ * handler sees it, and a handler that returns false has seen an impossible one; both end the
+ * span.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -117,6 +118,27 @@ static void flush_locked(struct peer *p)
 	memmove(p->out, p->out + done, p->out_len);
 }
 
+static u32 hash(u32 sum, const u8 *p, size_t len)
+{
+	while (len--)
+		sum = (sum ^ *p++) * 0x01000193;
+	return sum;
+}
+
+/**
+ * link_sum - the checksum of a message: FNV-1a, which every change of one byte changes
+ * @h: the header, @h->len included
+ * @payload: of that length
+ *
+ * Return: the checksum.  It is against broken hardware; who is at the other end is auth.c's.
+ */
+u32 link_sum(const struct msg_hdr *h, const void *payload)
+{
+	u32 sum = hash(0x811c9dc5, (const u8 *)h, offsetof(struct msg_hdr, sum));
+
+	return hash(sum, payload, h->len);
+}
+
 /**
  * link_send - queue a message for another node, and send what goes without blocking
  * @vm: this node
@@ -153,6 +175,7 @@ void link_send(struct vmm *vm, u32 node, enum msg_type type, const void *payload
 		}
 	}
 	h.seq = p->seq_out++;
+	h.sum = link_sum(&h, payload);
 	memcpy(p->out + p->out_len, &h, sizeof(h));
 	if (h.len)
 		memcpy(p->out + p->out_len + sizeof(h), payload, h.len);
@@ -213,6 +236,11 @@ static size_t take(struct vmm *vm, u32 node, const u8 *buf, size_t len)
 	}
 	if (len < sizeof(h) + h.len)
 		return 0;
+	if (h.sum != link_sum(&h, buf + sizeof(h))) {
+		span_end(vm, END_FAIL, 1, true, "node %u sent a bad message: checksum of a %s",
+			 node, types[h.type].name);
+		return 0;
+	}
 	p->seq_in++;
 	memset(&m, 0, sizeof(m));
 	memcpy(&m, buf + sizeof(h), h.len);

@@ -48,7 +48,7 @@ static enum device find(const struct config *c, bool mmio, u64 addr, u32 *off)
 	}
 	for (i = 0; i < ARRAY_SIZE(ports); i++) {
 		*off = addr - ports[i].port;
-		if (addr >= ports[i].port && *off < ports[i].len)
+		if (addr - ports[i].port < ports[i].len)
 			return ports[i].dev;
 	}
 	return c->status_port >= 0 && addr == (u64)c->status_port ? D_STATUS : D_NONE;

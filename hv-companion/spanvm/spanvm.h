@@ -114,6 +114,7 @@ struct msg_hdr {
 	u32 magic;
 	u16 type, len;		/* len: of the payload */
 	u32 seq, epoch;
+	u32 sum;		/* of all that is before it, and of the payload */
 };
 
 struct msg_ping { u64 sent, tsc; };
@@ -274,6 +275,7 @@ int auth_accept(struct vmm *vm, int fd, const char *who, u64 until_ns, u32 *peer
 
 /* link.c */
 int link_connect(struct vmm *vm);
+u32 link_sum(const struct msg_hdr *h, const void *payload);
 void link_send(struct vmm *vm, u32 node, enum msg_type type, const void *payload);
 void link_broadcast(struct vmm *vm, enum msg_type type, const void *payload);
 void link_read(struct vmm *vm, u32 node);
