@@ -123,7 +123,7 @@ bool clock_on_pong(struct vmm *vm, u32 from, const union msg *m)
 		cs->rtt_tsc = rtt;
 	if (++cs->pongs < cs->wanted)
 		ping(vm, 0);
-	else if (vm->up && vm->cfg->transport == T_TCP)
+	else if (vm->up && vm->cfg->transport == NUMASPAN_TCP)
 		round_over(vm);
 	return true;
 }
@@ -158,7 +158,7 @@ int clock_agree_tsc(struct vmm *vm)
 		return -1;
 	}
 	/* On one host there is one TSC. */
-	if (vm->cfg->transport != T_TCP)
+	if (vm->cfg->transport != NUMASPAN_TCP)
 		return 0;
 	atomic_store(&vm->tsc_offset, vm->setup.tsc_offset + cs->low + (cs->high - cs->low) / 2);
 	/* Within 250 ppm KVM takes two frequencies for one; so do we, and correct. */

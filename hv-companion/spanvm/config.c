@@ -205,16 +205,9 @@ static void read_key(const struct parser *p, const char *path, struct config *c)
 
 static void get_transport(const struct parser *p, const char *val, struct config *c)
 {
-	if (!strcmp(val, "tcp")) {
-		c->transport = T_TCP;
-	} else if (!strcmp(val, "loopback")) {
-		c->transport = T_LOOPBACK;
-	} else if (!strncmp(val, "shared-file:/", 13)) {
-		c->transport = T_SHARED_FILE;
-		c->shared_file = strdup(val + 12);
-	} else {
-		BAD_VALUE(p, "transport", val, "tcp, loopback or shared-file:/PATH");
-	}
+	if (strcmp(val, "tcp") && strcmp(val, "loopback"))
+		BAD_VALUE(p, "transport", val, "tcp or loopback");
+	c->transport = *val == 't' ? NUMASPAN_TCP : NUMASPAN_LOOPBACK;
 }
 
 enum { K_ID, K_KEY, K_TRANSPORT, K_TIMEOUT, K_KERNEL, K_INITRD, K_CMDLINE, K_STATUS_PORT, K_HOLD };
@@ -427,7 +420,7 @@ static void check_node(const struct parser *p, struct config *c, u32 i)
 	if (n->nr_pin && n->nr_pin != n->cpus)
 		bad("%s: %s pins %u host CPUs: expected %u, one for each of its cpus", p->file,
 		    sect, n->nr_pin, n->cpus);
-	if (n->addr.len && c->transport == T_TCP && n->addr.sa.sa_family == AF_UNIX)
+	if (n->addr.len && c->transport == NUMASPAN_TCP && n->addr.sa.sa_family == AF_UNIX)
 		bad("%s: %s address \"%s\": expected IPV4:PORT or [IPV6]:PORT with transport tcp",
 		    p->file, sect, n->addr.text);
 	for (j = 0; j < i; j++)

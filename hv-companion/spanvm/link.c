@@ -441,7 +441,7 @@ static u32 missing(const struct vmm *vm)
 
 	for (i = vm->cfg->node + 1; i < vm->cfg->nr_nodes; i++)
 		if (vm->peers[i].fd < 0 ||
-		    (vm->cfg->transport == T_TCP && vm->peers[i].data_fd < 0))
+		    (vm->cfg->transport == NUMASPAN_TCP && vm->peers[i].data_fd < 0))
 			return i;
 	return 0;
 }
@@ -464,7 +464,7 @@ int link_connect(struct vmm *vm)
 		vm->peers[i].fd = dial(vm, i, ROLE_CONTROL, until);
 		if (vm->peers[i].fd < 0)
 			return -1;
-		if (vm->cfg->transport != T_TCP)
+		if (vm->cfg->transport != NUMASPAN_TCP)
 			continue;
 		vm->peers[i].data_fd = dial(vm, i, ROLE_DATA, until);
 		if (vm->peers[i].data_fd < 0)

@@ -222,8 +222,7 @@ static void fill_polls(struct vmm *vm, struct pollfd *p)
 
 	p[P_SIGNAL] = (struct pollfd){ .fd = vm->signal_fd, .events = POLLIN };
 	p[P_WAKE] = (struct pollfd){ .fd = vm->wake_fd, .events = POLLIN };
-	p[P_MEM].fd = vm->ram && !ended && !vm->weak_ns && vm->cfg->transport != T_SHARED_FILE ?
-		vm->mem_fd : -1;
+	p[P_MEM].fd = vm->ram && !ended && !vm->weak_ns ? vm->mem_fd : -1;
 	p[P_CONSOLE] = (struct pollfd){ .fd = sink_pending(&vm->console) ? vm->console.fd : -1,
 		.events = POLLOUT };
 	p[P_DATA] = (struct pollfd){ .fd = sink_pending(&vm->data) ? vm->data.fd : -1,

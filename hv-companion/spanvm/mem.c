@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Guest memory: the mapping of an open /dev/numaspan (or, for bring-up on one host without
- * coherence protocol, of a shared file), its KVM memory slots, and what becomes of the
- * span when an access to it fails.  Page N of the span is at offset N of the mapping; the
+ * Guest memory: the mapping of an open /dev/numaspan, its KVM memory slots, and what becomes
+ * of the span when an access to it fails.  Page N of the span is at offset N of the mapping; the
  * guest sees pages below 3 GiB at their own address and the rest from 4 GiB up.
  */
 #include <errno.h>
@@ -49,31 +48,19 @@ void *gpa_to_ptr(struct vmm *vm, u64 gpa, u64 len)
 	return off < total && len <= total - off ? vm->ram + off : NULL;
 }
 
-static int create_file(struct vmm *vm)
-{
-	const char *path = vm->cfg->shared_file;
-	const u64 size = vm->cfg->pages * PAGE_SIZE;
-
-	/* Node 0 makes a new file, so that a reset starts with zeroes; the others wait. */
-	if (!vm->cfg->node) {
-		unlink(path);
-		vm->mem_fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-		if (vm->mem_fd < 0 || ftruncate(vm->mem_fd, size)) {
-			span_end(vm, END_FAIL, 1, true, "%s: %s", path, strerror(errno));
-			return -1;
-		}
-	}
-	return 0;
-}
-
-static int create_device(struct vmm *vm)
+/**
+ * mem_create - make this node's side of the span's memory; all nodes, before mem_start()
+ * @vm: this node
+ *
+ * Return: 0, or -1 after span_end().
+ */
+int mem_create(struct vmm *vm)
 {
 	const struct config *c = vm->cfg;
 	struct numaspan_create nc = {
 		.abi = NUMASPAN_ABI, .size = sizeof(nc), .span_id = c->span_id,
 		.epoch = vm->setup.epoch, .node = c->node, .nr_nodes = c->nr_nodes,
-		.transport = c->transport == T_TCP ? NUMASPAN_TCP : NUMASPAN_LOOPBACK,
-		.timeout_ms = c->timeout_ms, .hold_us = c->hold_us,
+		.transport = c->transport, .timeout_ms = c->timeout_ms, .hold_us = c->hold_us,
 		.cache_pages = c->nodes[c->node].cache / PAGE_SIZE,
 	};
 	u32 i;
@@ -87,7 +74,7 @@ static int create_device(struct vmm *vm)
 		span_end(vm, END_FAIL, 1, true, "%s: %s", DEVICE, strerror(errno));
 		return -1;
 	}
-	for (i = 0; i < c->nr_nodes && c->transport == T_TCP; i++) {
+	for (i = 0; i < c->nr_nodes && c->transport == NUMASPAN_TCP; i++) {
 		struct numaspan_connect con = { .node = i, .fd = vm->peers[i].data_fd };
 
 		if (i == c->node)
@@ -104,17 +91,6 @@ static int create_device(struct vmm *vm)
 }
 
 /**
- * mem_create - make this node's side of the span's memory; all nodes, before mem_start()
- * @vm: this node
- *
- * Return: 0, or -1 after span_end().
- */
-int mem_create(struct vmm *vm)
-{
-	return vm->cfg->transport == T_SHARED_FILE ? create_file(vm) : create_device(vm);
-}
-
-/**
  * mem_start - start the protocol and map the memory; after mem_create() on all nodes
  * @vm: this node
  *
@@ -124,19 +100,9 @@ int mem_start(struct vmm *vm)
 {
 	const u64 size = vm->cfg->pages * PAGE_SIZE;
 
-	if (vm->cfg->transport != T_SHARED_FILE) {
-		if (ioctl(vm->mem_fd, NUMASPAN_START)) {
-			span_end(vm, END_FAIL, 1, true, "%s: cannot start: %s", DEVICE,
-				 strerror(errno));
-			return -1;
-		}
-	} else if (vm->mem_fd < 0) {
-		vm->mem_fd = open(vm->cfg->shared_file, O_RDWR | O_CLOEXEC);
-		if (vm->mem_fd < 0) {
-			span_end(vm, END_FAIL, 1, true, "%s: %s", vm->cfg->shared_file,
-				 strerror(errno));
-			return -1;
-		}
+	if (ioctl(vm->mem_fd, NUMASPAN_START)) {
+		span_end(vm, END_FAIL, 1, true, "%s: cannot start: %s", DEVICE, strerror(errno));
+		return -1;
 	}
 	vm->ram = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, vm->mem_fd,
 		       0);
@@ -189,8 +155,7 @@ void mem_failed(struct vmm *vm, const char *what)
 {
 	struct numaspan_status st = { 0 };
 
-	if (vm->cfg->transport == T_SHARED_FILE || vm->mem_fd < 0 ||
-	    ioctl(vm->mem_fd, NUMASPAN_STATUS, &st) || st.reason == NUMASPAN_R_NONE) {
+	if (ioctl(vm->mem_fd, NUMASPAN_STATUS, &st) || st.reason == NUMASPAN_R_NONE) {
 		span_end(vm, END_FAIL, 1, true, "%s: guest memory failed", what);
 		return;
 	}
@@ -207,7 +172,7 @@ void mem_failed(struct vmm *vm, const char *what)
  */
 void mem_stop(struct vmm *vm)
 {
-	if (vm->cfg->transport != T_SHARED_FILE && vm->mem_fd >= 0)
+	if (vm->mem_fd >= 0)
 		ioctl(vm->mem_fd, NUMASPAN_STOP);
 }
 
@@ -221,6 +186,4 @@ void mem_close(struct vmm *vm)
 		munmap(vm->ram, vm->cfg->pages * PAGE_SIZE);
 	if (vm->mem_fd >= 0)
 		close(vm->mem_fd);
-	if (vm->cfg->transport == T_SHARED_FILE && !vm->cfg->node)
-		unlink(vm->cfg->shared_file);
 }

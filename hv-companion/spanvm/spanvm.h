@@ -58,12 +58,6 @@ typedef __s64 s64;
 #define BIT_ULL(n)		(1ULL << (n))
 #define __noreturn		__attribute((noreturn))
 
-enum transport {
-	T_TCP,
-	T_LOOPBACK,
-	T_SHARED_FILE,		/* no DSM: one host, for bring-up and as a reference */
-};
-
 struct sv_addr {
 	char text[112];
 	socklen_t len;
@@ -89,8 +83,7 @@ struct config {
 	u64 span_id;
 	u8 key[4096];
 	size_t key_len;
-	enum transport transport;
-	char *shared_file;
+	u32 transport;		/* NUMASPAN_TCP or NUMASPAN_LOOPBACK */
 	u32 timeout_ms;
 	char *kernel, *initrd, *cmdline;
 	int status_port;	/* -1: none */

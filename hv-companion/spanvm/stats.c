@@ -49,8 +49,7 @@ static void put(struct vmm *vm, FILE *f)
 	struct numaspan_stats s = { .abi = NUMASPAN_ABI, .size = sizeof(s) };
 	u32 i;
 
-	if (vm->cfg->transport != T_SHARED_FILE && vm->mem_fd >= 0 &&
-	    ioctl(vm->mem_fd, NUMASPAN_STATS, &s))
+	if (ioctl(vm->mem_fd, NUMASPAN_STATS, &s))
 		say(vm, "NUMASPAN_STATS: %s", strerror(errno));
 	s.node = vm->cfg->node;
 	for (i = 0; i < ARRAY_SIZE(fields); i++)

@@ -118,7 +118,7 @@ int host_check(struct vmm *vm)
 			return -1;
 		}
 	}
-	if (vm->cfg->transport != T_SHARED_FILE && access("/dev/numaspan", R_OK | W_OK)) {
+	if (access("/dev/numaspan", R_OK | W_OK)) {
 		say(vm, "/dev/numaspan: %s (is numaspan.ko loaded?)", strerror(errno));
 		return -1;
 	}

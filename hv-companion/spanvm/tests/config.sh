@@ -135,8 +135,6 @@ value "key too long" key / "$dir/long"
 cp key open; chmod 644 open
 value "key readable for others" key / "$dir/open" 'mode 0600, not 0644'
 value "transport unknown" transport tcp pigeon
-value "shared file without a path" transport tcp shared-file:
-value "shared file with a relative path" transport tcp shared-file:x
 value "timeout without a unit" timeout 10s 10
 value "timeout too short" timeout 10s 99ms
 value "timeout too long" timeout 10s 601s

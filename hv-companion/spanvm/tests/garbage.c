@@ -520,7 +520,7 @@ int main(int argc, char **argv)
 		else
 			return 2;
 	}
-	config = (struct config){ .span_id = 1, .key_len = 32, .transport = T_TCP,
+	config = (struct config){ .span_id = 1, .key_len = 32, .transport = NUMASPAN_TCP,
 		.timeout_ms = 600000, .status_port = 0xf4, .nr_nodes = NODES };
 	for (i = 0; i < NODES; i++) {
 		config.nodes[i] = (struct node_cfg){ .memory = 64ULL << 20, .cpus = 1,
