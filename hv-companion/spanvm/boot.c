@@ -66,20 +66,16 @@ static int load(struct vmm *vm, int fd, off_t from, u64 gpa, u64 len, const char
 	u8 *p = gpa_to_ptr(vm, gpa, len);
 	ssize_t n;
 
-	if (!p || gpa + len > vm->cfg->nodes[0].memory) {
-		span_end(vm, END_FAIL, 1, true, "%s of %llu bytes does not fit in node 0's memory",
-			 what, len);
-		return -1;
-	}
+	if (!p || gpa + len > vm->cfg->nodes[0].memory)
+		return span_fail(vm, "%s of %llu bytes does not fit in node 0's memory", what,
+				 len);
 	while (len) {
 		n = pread(fd, p, len < HUGE_SIZE ? len : HUGE_SIZE, from);
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n <= 0) {
-			span_end(vm, END_FAIL, 1, true, "cannot read %s: %s", what,
-				 n ? strerror(errno) : "it is shorter than expected");
-			return -1;
-		}
+		if (n <= 0)
+			return span_fail(vm, "cannot read %s: %s", what,
+					 n ? strerror(errno) : "it is shorter than expected");
 		p += n;
 		from += n;
 		len -= n;
@@ -95,12 +91,12 @@ static int load_kernel(struct vmm *vm, struct boot_params *bp, u64 *end)
 	u64 skip;
 
 	if (fd < 0 || fstat(fd, &st) || read_header(fd, h)) {
-		span_end(vm, END_FAIL, 1, true, "cannot read kernel %s", vm->cfg->kernel);
+		span_fail(vm, "cannot read kernel %s", vm->cfg->kernel);
 		goto out;
 	}
 	skip = (u64)((h->setup_sects ? h->setup_sects : 4) + 1) * 512;
 	if ((u64)st.st_size <= skip) {
-		span_end(vm, END_FAIL, 1, true, "kernel %s is truncated", vm->cfg->kernel);
+		span_fail(vm, "kernel %s is truncated", vm->cfg->kernel);
 		goto out;
 	}
 	*end = KERNEL_GPA + h->init_size;
@@ -121,16 +117,15 @@ static int load_initrd(struct vmm *vm, struct boot_params *bp, u64 above)
 	u64 gpa;
 
 	if (fd < 0 || fstat(fd, &st)) {
-		span_end(vm, END_FAIL, 1, true, "cannot read initrd %s: %s", vm->cfg->initrd,
-			 strerror(errno));
+		span_fail(vm, "cannot read initrd %s: %s", vm->cfg->initrd, strerror(errno));
 		goto out;
 	}
 	if (top > (u64)bp->hdr.initrd_addr_max + 1)
 		top = (u64)bp->hdr.initrd_addr_max + 1;
 	if (above + st.st_size + PAGE_SIZE > top) {
-		span_end(vm, END_FAIL, 1, true,
-			 "initrd of %lld bytes does not fit in node 0's memory beside the kernel",
-			 (long long)st.st_size);
+		span_fail(vm,
+			  "initrd of %lld bytes does not fit in node 0's memory beside the kernel",
+			  (long long)st.st_size);
 		goto out;
 	}
 	gpa = (top - st.st_size) & ~(PAGE_SIZE - 1);
@@ -182,11 +177,9 @@ int boot_load(struct vmm *vm)
 	memset(&bp, 0, sizeof(bp));
 	if (load_kernel(vm, &bp, &end))
 		return -1;
-	if (strlen(c->cmdline) > bp.hdr.cmdline_size) {
-		span_end(vm, END_FAIL, 1, true, "command line is longer than the kernel's %u",
-			 bp.hdr.cmdline_size);
-		return -1;
-	}
+	if (strlen(c->cmdline) > bp.hdr.cmdline_size)
+		return span_fail(vm, "command line is longer than the kernel's %u",
+				 bp.hdr.cmdline_size);
 	if (c->initrd && load_initrd(vm, &bp, end))
 		return -1;
 	bp.hdr.type_of_loader = 0xff;
@@ -201,9 +194,7 @@ int boot_load(struct vmm *vm)
 	memcpy(gpa_to_ptr(vm, CMDLINE_GPA, 2048), c->cmdline, strlen(c->cmdline) + 1);
 	build_tables(gpa_to_ptr(vm, TABLES_GPA, 6 * PAGE_SIZE));
 	acpi = gpa_to_ptr(vm, ACPI_GPA, ACPI_SIZE);
-	if (!acpi_build(c, acpi, ACPI_GPA, ACPI_SIZE)) {
-		span_end(vm, END_FAIL, 1, true, "ACPI tables do not fit in %llu bytes", ACPI_SIZE);
-		return -1;
-	}
+	if (!acpi_build(c, acpi, ACPI_GPA, ACPI_SIZE))
+		return span_fail(vm, "ACPI tables do not fit in %llu bytes", ACPI_SIZE);
 	return vcpu_boot_state(&vm->cpus[0], KERNEL_GPA + ENTRY64, PARAMS_GPA, TABLES_GPA);
 }

@@ -152,11 +152,9 @@ int clock_agree_tsc(struct vmm *vm)
 	cs->wanted = PINGS_AT_START;
 	cs->pongs = 0;
 	ping(vm, 0);
-	if (loop_until(vm, measured, vm->cfg->timeout_ms)) {
-		span_end(vm, END_FAIL, 1, true, "node 0 answered %u of %u pings in %u ms",
-			 cs->pongs, cs->wanted, vm->cfg->timeout_ms);
-		return -1;
-	}
+	if (loop_until(vm, measured, vm->cfg->timeout_ms))
+		return span_fail(vm, "node 0 answered %u of %u pings in %u ms", cs->pongs,
+				 cs->wanted, vm->cfg->timeout_ms);
 	/* On one host there is one TSC. */
 	if (vm->cfg->transport != NUMASPAN_TCP)
 		return 0;
@@ -176,16 +174,12 @@ static int get_clock(struct vmm *vm, struct kvm_clock_data *d)
 	const u32 want = KVM_CLOCK_TSC_STABLE | KVM_CLOCK_HOST_TSC;
 
 	memset(d, 0, sizeof(*d));
-	if (ioctl(vm->fd, KVM_GET_CLOCK, d)) {
-		span_end(vm, END_FAIL, 1, true, "KVM_GET_CLOCK: %s", strerror(errno));
-		return -1;
-	}
-	if ((d->flags & want) != want) {
-		span_end(vm, END_FAIL, 1, true,
-			 "KVM's clock does not follow the TSC (flags %x): expected a host with a stable TSC as clocksource (tsc=reliable)",
-			 d->flags);
-		return -1;
-	}
+	if (ioctl(vm->fd, KVM_GET_CLOCK, d))
+		return span_fail(vm, "KVM_GET_CLOCK: %s", strerror(errno));
+	if ((d->flags & want) != want)
+		return span_fail(vm,
+				 "KVM's clock does not follow the TSC (flags %x): expected a host with a stable TSC as clocksource (tsc=reliable)",
+				 d->flags);
 	return 0;
 }
 
@@ -206,10 +200,8 @@ static int set_clock(struct vmm *vm)
 	for (i = 0; i < CLOCK_ROUNDS; i++) {
 		memset(&d, 0, sizeof(d));
 		d.clock = target(vm, host_tsc()) + cs->feed_ns;
-		if (ioctl(vm->fd, KVM_SET_CLOCK, &d)) {
-			span_end(vm, END_FAIL, 1, true, "KVM_SET_CLOCK: %s", strerror(errno));
-			return -1;
-		}
+		if (ioctl(vm->fd, KVM_SET_CLOCK, &d))
+			return span_fail(vm, "KVM_SET_CLOCK: %s", strerror(errno));
 		if (get_clock(vm, &d))
 			return -1;
 		cs->error_ns = target(vm, d.host_tsc) - d.clock;
@@ -253,15 +245,11 @@ int clock_agree_kvm(struct vmm *vm)
 	if (vm->cfg->node) {
 		if (!loop_until(vm, have_clock, vm->cfg->timeout_ms))
 			return set_clock(vm);
-		span_end(vm, END_FAIL, 1, true, "node 0 did not say its clock in %u ms",
-			 vm->cfg->timeout_ms);
-		return -1;
+		return span_fail(vm, "node 0 did not say its clock in %u ms", vm->cfg->timeout_ms);
 	}
 	/* Setting it makes KVM look at whether all TSCs match. */
-	if (ioctl(vm->fd, KVM_SET_CLOCK, &d)) {
-		span_end(vm, END_FAIL, 1, true, "KVM_SET_CLOCK: %s", strerror(errno));
-		return -1;
-	}
+	if (ioctl(vm->fd, KVM_SET_CLOCK, &d))
+		return span_fail(vm, "KVM_SET_CLOCK: %s", strerror(errno));
 	if (sample(vm, &m))
 		return -1;
 	link_broadcast(vm, M_CLOCK, &m);

@@ -93,7 +93,7 @@ static void peer_lost(struct vmm *vm, u32 node, const char *why)
 	close(p->fd);
 	p->fd = -1;
 	pthread_mutex_unlock(&p->lock);
-	span_end(vm, END_FAIL, 1, true, "node %u is lost: %s", node, why);
+	span_fail(vm, "node %u is lost: %s", node, why);
 }
 
 /* The queue's head goes to the socket as far as it takes it; under p->lock.  What a broken
@@ -168,9 +168,8 @@ void link_send(struct vmm *vm, u32 node, enum msg_type type, const void *payload
 			p->out_len = 0;
 			p->out_size = 0;
 			pthread_mutex_unlock(&p->lock);
-			span_end(vm, END_FAIL, 1, true,
-				 "node %u is lost: it takes no messages, %u bytes are queued", node,
-				 OUT_MAX);
+			span_fail(vm, "node %u is lost: it takes no messages, %u bytes are queued",
+				  node, OUT_MAX);
 			return;
 		}
 	}
@@ -229,24 +228,23 @@ static size_t take(struct vmm *vm, u32 node, const u8 *buf, size_t len)
 	memcpy(&h, buf, sizeof(h));
 	if (h.magic != MSG_MAGIC || h.epoch != vm->incarnation || h.seq != p->seq_in ||
 	    !h.type || h.type >= M_NR || h.len != types[h.type].len) {
-		span_end(vm, END_FAIL, 1, true,
-			 "node %u sent a bad message: magic %x type %u length %u number %u", node,
-			 h.magic, h.type, h.len, h.seq);
+		span_fail(vm, "node %u sent a bad message: magic %x type %u length %u number %u",
+			  node, h.magic, h.type, h.len, h.seq);
 		return 0;
 	}
 	if (len < sizeof(h) + h.len)
 		return 0;
 	if (h.sum != link_sum(&h, buf + sizeof(h))) {
-		span_end(vm, END_FAIL, 1, true, "node %u sent a bad message: checksum of a %s",
-			 node, types[h.type].name);
+		span_fail(vm, "node %u sent a bad message: checksum of a %s", node,
+			  types[h.type].name);
 		return 0;
 	}
 	p->seq_in++;
 	memset(&m, 0, sizeof(m));
 	memcpy(&m, buf + sizeof(h), h.len);
 	if (!types[h.type].fn(vm, node, &m)) {
-		span_end(vm, END_FAIL, 1, true, "node %u sent a bad message: impossible %s", node,
-			 types[h.type].name);
+		span_fail(vm, "node %u sent a bad message: impossible %s", node,
+			  types[h.type].name);
 		return 0;
 	}
 	return sizeof(h) + h.len;
@@ -290,8 +288,7 @@ void link_tick(struct vmm *vm, u64 now)
 
 	for (i = 0; i < vm->cfg->nr_nodes; i++)
 		if (vm->peers[i].fd >= 0 && now > vm->peers[i].heard_ns + limit)
-			span_end(vm, END_FAIL, 1, true, "node %u is lost: silent for %u ms", i,
-				 vm->cfg->timeout_ms);
+			span_fail(vm, "node %u is lost: silent for %u ms", i, vm->cfg->timeout_ms);
 }
 
 static void set_nodelay(int fd)

@@ -123,6 +123,25 @@ void span_end(struct vmm *vm, enum end_kind kind, u32 status, bool tell, const c
 }
 
 /**
+ * span_fail - end the span with status 1, for a reason that the other nodes have to be told
+ * @vm: this node
+ * @fmt: the reason, one line
+ *
+ * Return: -1, for the caller to return.
+ */
+int span_fail(struct vmm *vm, const char *fmt, ...)
+{
+	char text[TEXT_LEN];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	span_end(vm, END_FAIL, 1, true, "%s", text);
+	return -1;
+}
+
+/**
  * span_end_weak - end the span with a reason that a peer may better within a moment
  * @vm: this node
  * @fmt: the reason, one line
@@ -196,8 +215,8 @@ static void on_signal(struct vmm *vm)
 		if (si.ssi_signo == SIGUSR1)
 			vm->want_stats = true;
 		else
-			span_end(vm, END_FAIL, 1, true, "stopped by %s",
-				 si.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM");
+			span_fail(vm, "stopped by %s",
+				  si.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM");
 	}
 }
 
@@ -210,7 +229,7 @@ static void check_weak(struct vmm *vm, u64 now)
 		memcpy(text, vm->weak_text, sizeof(text));
 	pthread_mutex_unlock(&vm->end_lock);
 	if (text[0])
-		span_end(vm, END_FAIL, 1, true, "%s", text);
+		span_fail(vm, "%s", text);
 }
 
 enum { P_SIGNAL, P_WAKE, P_MEM, P_CONSOLE, P_DATA, P_INPUT, P_PEERS };
@@ -324,11 +343,9 @@ static int together(struct vmm *vm, u32 step, const char *what)
 	step_wanted = step;
 	if (vm->cfg->node)
 		link_send(vm, 0, M_STEP, &m);
-	if (loop_until(vm, all_reached, limit)) {
-		span_end(vm, END_FAIL, 1, true, "not all nodes came to the step \"%s\" in %u ms",
-			 what, limit);
-		return -1;
-	}
+	if (loop_until(vm, all_reached, limit))
+		return span_fail(vm, "not all nodes came to the step \"%s\" in %u ms", what,
+				 limit);
 	if (!vm->cfg->node) {
 		vm->step = step;
 		link_broadcast(vm, M_GO, &m);
@@ -359,16 +376,12 @@ static int set_up(struct vmm *vm)
 		link_broadcast(vm, M_SETUP, &vm->setup);
 		return 0;
 	}
-	if (loop_until(vm, have_setup, vm->cfg->timeout_ms)) {
-		span_end(vm, END_FAIL, 1, true, "node 0 did not say its setup in %u ms",
-			 vm->cfg->timeout_ms);
-		return -1;
-	}
+	if (loop_until(vm, have_setup, vm->cfg->timeout_ms))
+		return span_fail(vm, "node 0 did not say its setup in %u ms", vm->cfg->timeout_ms);
 	if (!memcmp(vm->setup.cpuid, digest, sizeof(digest)) && vm->setup.tsc_khz)
 		return 0;
-	span_end(vm, END_FAIL, 1, true,
-		 "this host's CPU features differ from node 0's: expected hosts with the same CPUID");
-	return -1;
+	return span_fail(vm,
+			 "this host's CPU features differ from node 0's: expected hosts with the same CPUID");
 }
 
 static int bring_up(struct vmm *vm)

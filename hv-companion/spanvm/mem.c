@@ -70,20 +70,16 @@ int mem_create(struct vmm *vm)
 	auth_mac(c, "token", &c->span_id, sizeof(c->span_id), &vm->setup, sizeof(vm->setup),
 		 nc.token);
 	vm->mem_fd = open(DEVICE, O_RDWR | O_CLOEXEC);
-	if (vm->mem_fd < 0 || ioctl(vm->mem_fd, NUMASPAN_CREATE, &nc)) {
-		span_end(vm, END_FAIL, 1, true, "%s: %s", DEVICE, strerror(errno));
-		return -1;
-	}
+	if (vm->mem_fd < 0 || ioctl(vm->mem_fd, NUMASPAN_CREATE, &nc))
+		return span_fail(vm, "%s: %s", DEVICE, strerror(errno));
 	for (i = 0; i < c->nr_nodes && c->transport == NUMASPAN_TCP; i++) {
 		struct numaspan_connect con = { .node = i, .fd = vm->peers[i].data_fd };
 
 		if (i == c->node)
 			continue;
-		if (ioctl(vm->mem_fd, NUMASPAN_CONNECT, &con)) {
-			span_end(vm, END_FAIL, 1, true, "%s: does not take the peer, node %u: %s",
-				 DEVICE, i, strerror(errno));
-			return -1;
-		}
+		if (ioctl(vm->mem_fd, NUMASPAN_CONNECT, &con))
+			return span_fail(vm, "%s: does not take the peer, node %u: %s", DEVICE, i,
+					 strerror(errno));
 		close(vm->peers[i].data_fd);
 		vm->peers[i].data_fd = -1;
 	}
@@ -100,17 +96,14 @@ int mem_start(struct vmm *vm)
 {
 	const u64 size = vm->cfg->pages * PAGE_SIZE;
 
-	if (ioctl(vm->mem_fd, NUMASPAN_START)) {
-		span_end(vm, END_FAIL, 1, true, "%s: cannot start: %s", DEVICE, strerror(errno));
-		return -1;
-	}
+	if (ioctl(vm->mem_fd, NUMASPAN_START))
+		return span_fail(vm, "%s: cannot start: %s", DEVICE, strerror(errno));
 	vm->ram = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, vm->mem_fd,
 		       0);
 	if (vm->ram == MAP_FAILED) {
 		vm->ram = NULL;
-		span_end(vm, END_FAIL, 1, true, "cannot map %llu bytes of guest memory: %s",
-			 size, strerror(errno));
-		return -1;
+		return span_fail(vm, "cannot map %llu bytes of guest memory: %s", size,
+				 strerror(errno));
 	}
 	return 0;
 }
@@ -124,9 +117,8 @@ static int set_slot(struct vmm *vm, u32 slot, u64 gpa, u64 off, u64 len)
 
 	if (!ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &r))
 		return 0;
-	span_end(vm, END_FAIL, 1, true, "KVM_SET_USER_MEMORY_REGION of %llu bytes at %llx: %s",
-		 len, gpa, strerror(errno));
-	return -1;
+	return span_fail(vm, "KVM_SET_USER_MEMORY_REGION of %llu bytes at %llx: %s", len, gpa,
+			 strerror(errno));
 }
 
 /**
@@ -156,14 +148,14 @@ void mem_failed(struct vmm *vm, const char *what)
 	struct numaspan_status st = { 0 };
 
 	if (ioctl(vm->mem_fd, NUMASPAN_STATUS, &st) || st.reason == NUMASPAN_R_NONE) {
-		span_end(vm, END_FAIL, 1, true, "%s: guest memory failed", what);
+		span_fail(vm, "%s: guest memory failed", what);
 		return;
 	}
 	st.text[sizeof(st.text) - 1] = 0;
 	if (st.reason == NUMASPAN_R_PEER_STOP || st.reason == NUMASPAN_R_PEER_LOST)
 		span_end_weak(vm, "memory: %s", st.text);
 	else
-		span_end(vm, END_FAIL, 1, true, "memory: %s", st.text);
+		span_fail(vm, "memory: %s", st.text);
 }
 
 /**

@@ -32,8 +32,7 @@
 
 static bool fail(struct vcpu *v, const char *what)
 {
-	span_end(v->vm, END_FAIL, 1, true, "proxy of CPU %u: %s: %s", v->index, what,
-		 strerror(errno));
+	span_fail(v->vm, "proxy of CPU %u: %s: %s", v->index, what, strerror(errno));
 	return false;
 }
 
@@ -278,7 +277,6 @@ int proxy_selftest(struct vmm *vm)
 		if (!bad)
 			return 0;
 	}
-	span_end(vm, END_FAIL, 1, true,
-		 "self-test: an interrupt or NMI to a proxy did not come back once; is APICv, AVIC or vNMI active?");
-	return -1;
+	return span_fail(vm,
+			 "self-test: an interrupt or NMI to a proxy did not come back once; is APICv, AVIC or vNMI active?");
 }

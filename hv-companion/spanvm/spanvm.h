@@ -242,6 +242,7 @@ struct vmm {
 /* main.c */
 void span_end(struct vmm *vm, enum end_kind kind, u32 status, bool tell, const char *fmt, ...)
 	__printf(5, 6);
+int span_fail(struct vmm *vm, const char *fmt, ...) __printf(2, 3);
 void span_end_weak(struct vmm *vm, const char *fmt, ...) __printf(2, 3);
 void span_request_reset(struct vmm *vm, const char *why);
 bool span_ended(struct vmm *vm);

@@ -309,7 +309,7 @@ void console_input(struct vmm *vm)
 	pthread_mutex_lock(&vm->dev_lock);
 	for (i = 0; i < n; i++) {
 		if (termios_saved && escaped && buf[i] == 'x')
-			span_end(vm, END_FAIL, 1, true, "ended from the console");
+			span_fail(vm, "ended from the console");
 		escaped = termios_saved && !escaped && buf[i] == ESCAPE;
 		if (!escaped && u->rx_head - u->rx_tail < sizeof(u->rx))
 			u->rx[u->rx_head++ % sizeof(u->rx)] = buf[i];

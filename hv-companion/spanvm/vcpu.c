@@ -70,8 +70,7 @@ int vcpu_boot_state(struct vcpu *v, u64 entry, u64 boot_params, u64 cr3)
 	    !ioctl(v->fd, KVM_SET_MP_STATE, &mp))
 		return 0;
 fail:
-	span_end(v->vm, END_FAIL, 1, true, "registers of CPU %u: %s", v->index, strerror(errno));
-	return -1;
+	return span_fail(v->vm, "registers of CPU %u: %s", v->index, strerror(errno));
 }
 
 static void vcpu_died(struct vcpu *v, const char *what, u64 detail)
@@ -79,8 +78,7 @@ static void vcpu_died(struct vcpu *v, const char *what, u64 detail)
 	struct kvm_regs r = { 0 };
 
 	ioctl(v->fd, KVM_GET_REGS, &r);
-	span_end(v->vm, END_FAIL, 1, true, "CPU %u: %s %llx at rip %llx", v->index, what,
-		 detail, r.rip);
+	span_fail(v->vm, "CPU %u: %s %llx at rip %llx", v->index, what, detail, r.rip);
 }
 
 static void do_io(struct vcpu *v)
@@ -133,8 +131,7 @@ static void requests(struct vcpu *v)
 
 	if (atomic_exchange(&v->retime, false) &&
 	    vcpu_set_tsc_offset(vm, v->fd, atomic_load(&vm->tsc_offset)))
-		span_end(vm, END_FAIL, 1, true, "TSC offset of CPU %u: %s", v->index,
-			 strerror(errno));
+		span_fail(vm, "TSC offset of CPU %u: %s", v->index, strerror(errno));
 }
 
 /**
@@ -171,8 +168,7 @@ void *vcpu_main(void *arg)
 			mem_failed(vm, what);
 			break;
 		} else if (errno != EAGAIN) {
-			span_end(vm, END_FAIL, 1, true, "KVM_RUN of CPU %u: %s", v->index,
-				 strerror(errno));
+			span_fail(vm, "KVM_RUN of CPU %u: %s", v->index, strerror(errno));
 			break;
 		}
 	}
@@ -205,8 +201,8 @@ static void pin(struct vcpu *v)
 	CPU_SET(n->pin[v->index - n->first_cpu], &set);
 	r = pthread_setaffinity_np(v->thread, sizeof(set), &set);
 	if (r)
-		span_end(v->vm, END_FAIL, 1, true, "cannot bind CPU %u to host CPU %u: %s",
-			 v->index, n->pin[v->index - n->first_cpu], strerror(r));
+		span_fail(v->vm, "cannot bind CPU %u to host CPU %u: %s", v->index,
+			  n->pin[v->index - n->first_cpu], strerror(r));
 }
 
 /**
@@ -230,11 +226,9 @@ int vcpus_start(struct vmm *vm, bool real)
 		if (!real && !proxy_arm(v))
 			return -1;
 		r = pthread_create(&v->thread, NULL, real ? vcpu_main : proxy_main, v);
-		if (r) {
-			span_end(vm, END_FAIL, 1, true, "cannot start a thread for CPU %u: %s", i,
-				 strerror(r));
-			return -1;
-		}
+		if (r)
+			return span_fail(vm, "cannot start a thread for CPU %u: %s", i,
+					 strerror(r));
 		v->thread_up = true;
 		snprintf(name, sizeof(name), "%s-%u", real ? "cpu" : "proxy", i);
 		pthread_setname_np(v->thread, name);
@@ -302,7 +296,7 @@ bool vcpu_on_msi(struct vmm *vm, u32 from, const union msg *m)
 	atomic_fetch_add(&vm->n_ipi_in, 1);
 	r = vm_signal_msi(vm, i->apic_id, i->mode, i->vector);
 	if (r)
-		span_end(vm, END_FAIL, 1, true, "interrupt %u of mode %u for CPU %x: %s", i->vector,
-			 i->mode, i->apic_id, strerror(-r));
+		span_fail(vm, "interrupt %u of mode %u for CPU %x: %s", i->vector, i->mode,
+			  i->apic_id, strerror(-r));
 	return true;
 }

@@ -217,17 +217,13 @@ int vm_open(struct vmm *vm)
 	struct kvm_cpuid2 *t;
 
 	vm->fd = ioctl(vm->kvm_fd, KVM_CREATE_VM, 0);
-	if (vm->fd < 0) {
-		span_end(vm, END_FAIL, 1, true, "KVM_CREATE_VM: %s", strerror(errno));
-		return -1;
-	}
+	if (vm->fd < 0)
+		return span_fail(vm, "KVM_CREATE_VM: %s", strerror(errno));
 	t = xzalloc(sizeof(*t) + MAX_CPUID * sizeof(t->entries[0]));
 	t->nent = MAX_CPUID;
 	vm->cpuid = t;
-	if (ioctl(vm->kvm_fd, KVM_GET_SUPPORTED_CPUID, t)) {
-		span_end(vm, END_FAIL, 1, true, "KVM_GET_SUPPORTED_CPUID: %s", strerror(errno));
-		return -1;
-	}
+	if (ioctl(vm->kvm_fd, KVM_GET_SUPPORTED_CPUID, t))
+		return span_fail(vm, "KVM_GET_SUPPORTED_CPUID: %s", strerror(errno));
 	edit_cpuid(t);
 	return 0;
 }
@@ -324,8 +320,7 @@ static int init_vcpu(struct vcpu *v)
 		goto fail;
 	return 0;
 fail:
-	span_end(vm, END_FAIL, 1, true, "%s of CPU %u: %s", what, v->index, strerror(errno));
-	return -1;
+	return span_fail(vm, "%s of CPU %u: %s", what, v->index, strerror(errno));
 }
 
 /*
@@ -343,9 +338,8 @@ static int inhibit_apicv(struct vmm *vm)
 	if (vm->dummy_fd >= 0 && !ioctl(vm->dummy_fd, KVM_SET_GUEST_DEBUG, &dbg) &&
 	    !vcpu_set_tsc_offset(vm, vm->dummy_fd, atomic_load(&vm->tsc_offset)))
 		return 0;
-	span_end(vm, END_FAIL, 1, true,
-		 "cannot switch APIC virtualisation off for the guest: %s", strerror(errno));
-	return -1;
+	return span_fail(vm, "cannot switch APIC virtualisation off for the guest: %s",
+			 strerror(errno));
 }
 
 static int enable(int fd, u32 cap, u64 arg)
@@ -399,8 +393,7 @@ int vm_create(struct vmm *vm)
 			return -1;
 	return inhibit_apicv(vm);
 fail:
-	span_end(vm, END_FAIL, 1, true, "%s: %s", what, strerror(errno));
-	return -1;
+	return span_fail(vm, "%s: %s", what, strerror(errno));
 }
 
 /**
