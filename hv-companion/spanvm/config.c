@@ -25,9 +25,8 @@ struct parser {
 	const char *file;
 	u32 line;
 	int section;		/* -1 none, MAX_NODES [span], else the node */
-	u64 seen_span;		/* keys, by their index in the table */
-	u64 seen_node[MAX_NODES];
-	bool have_span, have_node[MAX_NODES];
+	bool have[MAX_NODES + 1];	/* sections */
+	u32 seen[MAX_NODES + 1];	/* their keys, by the index in the table */
 };
 
 static void bad(const char *fmt, ...) __noreturn __printf(1, 2);
@@ -78,33 +77,63 @@ static u64 get_number(const struct parser *p, const char *key, const char *val, 
 	u64 n;
 
 	if (!number(val, &n, &e) || *e || n < lo || n > hi)
-		BAD_VALUE(p, key, val, "a number from %llu to %llu", lo,
-			  hi);
+		BAD_VALUE(p, key, val, "a number from %llu to %llu", lo, hi);
 	return n;
 }
 
-static u64 get_size(const struct parser *p, const char *key, const char *val, u64 lo, u64 align,
-		    const char *want)
-{
-	static const char units[] = "KMGT";
-	const char *e, *u;
-	u32 shift = 0;
-	u64 n;
+/* What a key's value has to be, and the field of struct config or struct node_cfg it goes to. */
+struct key {
+	const char *name;
+	void (*set)(const struct parser *p, const struct key *k, const char *val, void *at);
+	size_t off;			/* of the field */
+	u64 lo, hi;			/* numbers; sizes are at least lo and multiples of hi */
+	const char *want;
+	bool needed;
+};
 
-	if (!number(val, &n, &e))
-		BAD_VALUE(p, key, val, "%s", want);
-	if (*e) {
-		u = strchr(units, toupper((unsigned char)*e));
-		if (!u || e[1])
-			BAD_VALUE(p, key, val, "%s", want);
-		shift = 10 * (u - units + 1);
-	}
-	if (n > (1ULL << 46) >> shift || (n << shift) < lo || (n << shift) % align)
-		BAD_VALUE(p, key, val, "%s", want);
-	return n << shift;
+static void set_u64(const struct parser *p, const struct key *k, const char *val, void *at)
+{
+	*(u64 *)at = get_number(p, k->name, val, k->lo, k->hi);
 }
 
-static u32 get_duration(const struct parser *p, const char *key, const char *val)
+static void set_u32(const struct parser *p, const struct key *k, const char *val, void *at)
+{
+	*(u32 *)at = get_number(p, k->name, val, k->lo, k->hi);
+}
+
+static void set_port(const struct parser *p, const struct key *k, const char *val, void *at)
+{
+	set_u32(p, k, val, at);
+	if (port_is_taken(*(u32 *)at))
+		BAD_VALUE(p, k->name, val, "a port that no device has");
+}
+
+static void set_string(const struct parser *p, const struct key *k, const char *val, void *at)
+{
+	(void)p;
+	(void)k;
+	*(char **)at = strdup(val);
+}
+
+static void set_size(const struct parser *p, const struct key *k, const char *val, void *at)
+{
+	static const char units[] = "KMGT";
+	const char *e = "", *u = NULL;
+	u32 shift = 0;
+	u64 n;
+	bool ok = number(val, &n, &e);
+
+	if (*e) {
+		u = strchr(units, toupper((unsigned char)*e));
+		ok = ok && u && !e[1];
+		shift = ok ? 10 * (u - units + 1) : 0;
+	}
+	if (!ok || n > (1ULL << 46) >> shift || (n << shift) < k->lo || (n << shift) % k->hi)
+		BAD_VALUE(p, k->name, val, "%s", k->want);
+	*(u64 *)at = n << shift;
+}
+
+static void set_duration(const struct parser *p, const struct key *k, const char *val, void *at)
 {
 	const char *e;
 	u64 n, ms = 0;
@@ -115,12 +144,13 @@ static u32 get_duration(const struct parser *p, const char *key, const char *val
 	else if (ok && !strcmp(e, "ms"))
 		ms = n;
 	if (ms < 100 || ms > 600000)
-		BAD_VALUE(p, key, val, "a time from 100ms to 600s");
-	return ms;
+		BAD_VALUE(p, k->name, val, "a time from 100ms to 600s");
+	*(u32 *)at = ms;
 }
 
-static void get_address(const struct parser *p, const char *key, const char *val, struct sv_addr *a)
+static void set_address(const struct parser *p, const struct key *k, const char *val, void *at)
 {
+	struct sv_addr *a = at;
 	char host[64];
 	const char *colon = strrchr(val, ':'), *e;
 	u64 port;
@@ -128,11 +158,11 @@ static void get_address(const struct parser *p, const char *key, const char *val
 
 	memset(a, 0, sizeof(*a));
 	if (strlen(val) >= sizeof(a->text))
-		BAD_VALUE(p, key, val, "at most %zu characters", sizeof(a->text) - 1);
+		BAD_VALUE(p, k->name, val, "at most %zu characters", sizeof(a->text) - 1);
 	memcpy(a->text, val, strlen(val) + 1);
 	if (!strncmp(val, "unix:", 5)) {
 		if (val[5] != '/' || strlen(val + 5) >= sizeof(a->un.sun_path))
-			BAD_VALUE(p, key, val, "unix: and an absolute path below %zu characters",
+			BAD_VALUE(p, k->name, val, "unix: and a path of below %zu characters",
 				  sizeof(a->un.sun_path));
 		a->un.sun_family = AF_UNIX;
 		memcpy(a->un.sun_path, val + 5, strlen(val + 5) + 1);
@@ -141,7 +171,7 @@ static void get_address(const struct parser *p, const char *key, const char *val
 	}
 	n = colon ? (size_t)(colon - val) : 0;
 	if (!n || n >= sizeof(host) || !number(colon + 1, &port, &e) || *e || !port || port > 65535)
-		BAD_VALUE(p, key, val, "IPV4:PORT, [IPV6]:PORT or unix:/PATH");
+		BAD_VALUE(p, k->name, val, "IPV4:PORT, [IPV6]:PORT or unix:/PATH");
 	memcpy(host, val, n);
 	host[n] = 0;
 	if (host[0] == '[' && host[n - 1] == ']') {
@@ -158,151 +188,101 @@ static void get_address(const struct parser *p, const char *key, const char *val
 		if (inet_pton(AF_INET, host, &a->in.sin_addr) == 1)
 			return;
 	}
-	BAD_VALUE(p, key, val, "IPV4:PORT, [IPV6]:PORT or unix:/PATH");
+	BAD_VALUE(p, k->name, val, "IPV4:PORT, [IPV6]:PORT or unix:/PATH");
 }
 
-static void get_pins(const struct parser *p, const char *val, struct node_cfg *n)
+static void set_pins(const struct parser *p, const struct key *k, const char *val, void *at)
 {
+	struct node_cfg *n = at;
 	const char *s = val;
 	u64 cpu;
 	u32 i;
 
 	for (n->nr_pin = 0; n->nr_pin < MAX_CPUS; s++) {
 		if (!number(s, &cpu, &s) || cpu >= CPU_SETSIZE || (*s && *s != ','))
-			BAD_VALUE(p, "pin", val, "host CPU numbers separated by commas");
+			BAD_VALUE(p, k->name, val, "host CPU numbers separated by commas");
 		for (i = 0; i < n->nr_pin; i++)
 			if (n->pin[i] == cpu)
-				BAD_VALUE(p, "pin", val, "each host CPU once");
+				BAD_VALUE(p, k->name, val, "each host CPU once");
 		n->pin[n->nr_pin++] = cpu;
 		if (!*s)
 			return;
 	}
-	BAD_VALUE(p, "pin", val, "at most %d host CPUs", MAX_CPUS);
+	BAD_VALUE(p, k->name, val, "at most %d host CPUs", MAX_CPUS);
 }
 
-static void read_key(const struct parser *p, const char *path, struct config *c)
+static void set_key_file(const struct parser *p, const struct key *k, const char *path,
+			 void *at)
 {
+	struct config *c = at;
 	struct stat st;
 	ssize_t n;
 	int fd;
 
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0 || fstat(fd, &st))
-		BAD_VALUE(p, "key", path, "a readable key file (%s)", strerror(errno));
+		BAD_VALUE(p, k->name, path, "a readable key file (%s)", strerror(errno));
 	if (!S_ISREG(st.st_mode))
-		BAD_VALUE(p, "key", path, "a regular file");
+		BAD_VALUE(p, k->name, path, "a regular file");
 	if (st.st_mode & 077)
-		BAD_VALUE(p, "key", path, "mode 0600, not %04o", st.st_mode & 07777);
+		BAD_VALUE(p, k->name, path, "mode 0600, not %04o", st.st_mode & 07777);
 	if (st.st_size < 32 || st.st_size > (off_t)sizeof(c->key))
-		BAD_VALUE(p, "key", path, "32 to 4096 bytes in it, not %lld",
+		BAD_VALUE(p, k->name, path, "32 to 4096 bytes in it, not %lld",
 			  (long long)st.st_size);
 	n = read(fd, c->key, sizeof(c->key));
 	if (n != st.st_size)
-		BAD_VALUE(p, "key", path, "%lld readable bytes, not %zd", (long long)st.st_size, n);
+		BAD_VALUE(p, k->name, path, "%lld readable bytes, not %zd",
+			  (long long)st.st_size, n);
 	c->key_len = n;
 	close(fd);
 }
 
-static void get_transport(const struct parser *p, const char *val, struct config *c)
+static void set_transport(const struct parser *p, const struct key *k, const char *val,
+			  void *at)
 {
 	if (strcmp(val, "tcp") && strcmp(val, "loopback"))
-		BAD_VALUE(p, "transport", val, "tcp or loopback");
-	c->transport = *val == 't' ? NUMASPAN_TCP : NUMASPAN_LOOPBACK;
+		BAD_VALUE(p, k->name, val, "tcp or loopback");
+	*(u32 *)at = *val == 't' ? NUMASPAN_TCP : NUMASPAN_LOOPBACK;
 }
 
-enum { K_ID, K_KEY, K_TRANSPORT, K_TIMEOUT, K_KERNEL, K_INITRD, K_CMDLINE, K_STATUS_PORT, K_HOLD };
-static const char *const span_keys[] = {
-	[K_ID] = "id", [K_KEY] = "key", [K_TRANSPORT] = "transport", [K_TIMEOUT] = "timeout",
-	[K_KERNEL] = "kernel", [K_INITRD] = "initrd", [K_CMDLINE] = "cmdline",
-	[K_STATUS_PORT] = "status_port", [K_HOLD] = "hold",
+#define SPAN(f)	offsetof(struct config, f)
+#define NODE(f)	offsetof(struct node_cfg, f)
+
+static const struct key span_keys[] = {
+	{ "id", set_u64, SPAN(span_id), 1, UINT64_MAX, NULL, true },
+	{ "key", set_key_file, 0, 0, 0, NULL, true },
+	{ "transport", set_transport, SPAN(transport), 0, 0, NULL, true },
+	{ "timeout", set_duration, SPAN(timeout_ms), 0, 0, NULL, false },
+	{ "kernel", set_string, SPAN(kernel), 0, 0, NULL, false },
+	{ "initrd", set_string, SPAN(initrd), 0, 0, NULL, false },
+	{ "cmdline", set_string, SPAN(cmdline), 0, 0, NULL, false },
+	{ "status_port", set_port, SPAN(status_port), 1, 0xffff, NULL, false },
+	{ "hold", set_u32, SPAN(hold_us), 0, 1000000, NULL, false },
 };
 
-enum { K_ADDRESS, K_MEMORY, K_CACHE, K_CPUS, K_PIN };
-static const char *const node_keys[] = {
-	[K_ADDRESS] = "address", [K_MEMORY] = "memory", [K_CACHE] = "cache", [K_CPUS] = "cpus",
-	[K_PIN] = "pin",
+static const struct key node_keys[] = {
+	{ "address", set_address, NODE(addr), 0, 0, NULL, false },
+	{ "memory", set_size, NODE(memory), HUGE_SIZE, HUGE_SIZE,
+	  "a size from 2M to 64T, a multiple of 2M (as 256M, 4G)", true },
+	{ "cache", set_size, NODE(cache), 64 * PAGE_SIZE, PAGE_SIZE,
+	  "a size from 256K to 64T, a multiple of 4K (as 64M)", false },
+	{ "cpus", set_u32, NODE(cpus), 1, 64, NULL, true },
+	{ "pin", set_pins, 0, 0, 0, NULL, false },
 };
-
-static void set_span(struct parser *p, u32 key, const char *val)
-{
-	struct config *c = p->c;
-
-	switch (key) {
-	case K_ID:
-		c->span_id = get_number(p, "id", val, 1, UINT64_MAX);
-		break;
-	case K_KEY:
-		read_key(p, val, c);
-		break;
-	case K_TRANSPORT:
-		get_transport(p, val, c);
-		break;
-	case K_TIMEOUT:
-		c->timeout_ms = get_duration(p, "timeout", val);
-		break;
-	case K_KERNEL:
-		c->kernel = strdup(val);
-		break;
-	case K_INITRD:
-		c->initrd = strdup(val);
-		break;
-	case K_CMDLINE:
-		c->cmdline = strdup(val);
-		break;
-	case K_STATUS_PORT:
-		c->status_port = get_number(p, "status_port", val, 1, 0xffff);
-		if (port_is_taken(c->status_port))
-			BAD_VALUE(p, "status_port", val, "a port that no device has");
-		break;
-	case K_HOLD:
-		c->hold_us = get_number(p, "hold", val, 0, 1000000);
-		break;
-	}
-}
-
-static void set_node(struct parser *p, u32 key, const char *val)
-{
-	struct node_cfg *n = &p->c->nodes[p->section];
-
-	switch (key) {
-	case K_ADDRESS:
-		get_address(p, "address", val, &n->addr);
-		break;
-	case K_MEMORY:
-		n->memory = get_size(p, "memory", val, HUGE_SIZE, HUGE_SIZE,
-				     "a size from 2M to 64T, a multiple of 2M (as 256M, 4G)");
-		break;
-	case K_CACHE:
-		n->cache = get_size(p, "cache", val, 64 * PAGE_SIZE, PAGE_SIZE,
-				    "a size from 256K to 64T, a multiple of 4K (as 64M)");
-		break;
-	case K_CPUS:
-		n->cpus = get_number(p, "cpus", val, 1, 64);
-		break;
-	case K_PIN:
-		get_pins(p, val, n);
-		break;
-	}
-}
 
 static void set_section(struct parser *p, char *name)
 {
 	const char *e;
 	u64 n;
 
-	if (!strcmp(name, "span")) {
-		if (p->have_span)
-			bad("%s:%u: section \"[span]\": expected once", p->file, p->line);
-		p->have_span = true;
-		p->section = MAX_NODES;
-		return;
-	}
-	if (strncmp(name, "node ", 5) || !number(name + 5, &n, &e) || *e || n >= MAX_NODES)
+	if (!strcmp(name, "span"))
+		n = MAX_NODES;
+	else if (strncmp(name, "node ", 5) || !number(name + 5, &n, &e) || *e || n >= MAX_NODES)
 		bad("%s:%u: section \"[%.60s]\": expected [span] or [node 0] to [node %d]", p->file,
 		    p->line, name, MAX_NODES - 1);
-	if (p->have_node[n])
+	if (p->have[n])
 		bad("%s:%u: section \"[%.60s]\": expected once", p->file, p->line, name);
-	p->have_node[n] = true;
+	p->have[n] = true;
 	p->section = n;
 }
 
@@ -333,25 +313,22 @@ static void strip_comment(char *s)
 static void set_key(struct parser *p, char *key, char *val)
 {
 	const bool span = p->section == MAX_NODES;
-	const char *const *keys = span ? span_keys : node_keys;
-	u32 i, n = span ? ARRAY_SIZE(span_keys) : ARRAY_SIZE(node_keys);
-	u64 *seen = span ? &p->seen_span : &p->seen_node[p->section];
+	const struct key *k = span ? span_keys : node_keys;
+	const struct key *end = k + (span ? ARRAY_SIZE(span_keys) : ARRAY_SIZE(node_keys));
+	void *base = span ? (void *)p->c : &p->c->nodes[p->section];
+	u32 bit = 1;
 
-	for (i = 0; i < n; i++)
-		if (!strcmp(key, keys[i]))
-			break;
-	if (i == n)
+	for (; k < end && strcmp(key, k->name); k++)
+		bit <<= 1;
+	if (k == end)
 		bad("%s:%u: key \"%.60s\": expected a key of %s", p->file, p->line, key,
 		    span ? "[span]" : "[node N]");
-	if (*seen & BIT(i))
+	if (p->seen[p->section] & bit)
 		bad("%s:%u: key \"%.60s\": expected once in its section", p->file, p->line, key);
-	*seen |= BIT(i);
-	if (!*val && !(span && i == K_CMDLINE))
+	p->seen[p->section] |= bit;
+	if (!*val && strcmp(key, "cmdline"))
 		bad("%s:%u: %s \"\": expected a value", p->file, p->line, key);
-	if (span)
-		set_span(p, i, val);
-	else
-		set_node(p, i, val);
+	k->set(p, k, val, base + k->off);
 }
 
 static void parse_file(struct parser *p)
@@ -398,10 +375,15 @@ static void parse_file(struct parser *p)
 	fclose(f);
 }
 
-static void need(const struct parser *p, u64 seen, u32 i, const char *const *keys, const char *sect)
+static void check_needed(const struct parser *p, u32 section, const char *name)
 {
-	if (!(seen & BIT(i)))
-		bad("%s: %s has no \"%s\": expected one", p->file, sect, keys[i]);
+	const bool span = section == MAX_NODES;
+	const struct key *k = span ? span_keys : node_keys;
+	u32 i, n = span ? ARRAY_SIZE(span_keys) : ARRAY_SIZE(node_keys);
+
+	for (i = 0; i < n; i++)
+		if (k[i].needed && !(p->seen[section] & BIT(i)))
+			bad("%s: %s has no \"%s\": expected one", p->file, name, k[i].name);
 }
 
 static void check_node(const struct parser *p, struct config *c, u32 i)
@@ -411,10 +393,9 @@ static void check_node(const struct parser *p, struct config *c, u32 i)
 	u32 j;
 
 	snprintf(sect, sizeof(sect), "[node %u]", i);
-	need(p, p->seen_node[i], K_MEMORY, node_keys, sect);
-	need(p, p->seen_node[i], K_CPUS, node_keys, sect);
-	if (c->nr_nodes > 1)
-		need(p, p->seen_node[i], K_ADDRESS, node_keys, sect);
+	check_needed(p, i, sect);
+	if (c->nr_nodes > 1 && !n->addr.len)
+		bad("%s: %s has no \"address\": expected one", p->file, sect);
 	if (!n->cache)
 		n->cache = 64ULL << 20;
 	if (n->nr_pin && n->nr_pin != n->cpus)
@@ -439,13 +420,11 @@ static void check_whole(const struct parser *p, struct config *c)
 {
 	u32 i, most = 1;
 
-	if (!p->have_span)
+	if (!p->have[MAX_NODES])
 		bad("%s: no \"[span]\": expected one", p->file);
-	need(p, p->seen_span, K_ID, span_keys, "[span]");
-	need(p, p->seen_span, K_KEY, span_keys, "[span]");
-	need(p, p->seen_span, K_TRANSPORT, span_keys, "[span]");
+	check_needed(p, MAX_NODES, "[span]");
 	for (i = 0; i < MAX_NODES; i++) {
-		if (!p->have_node[i])
+		if (!p->have[i])
 			continue;
 		if (i != c->nr_nodes)
 			bad("%s: no \"[node %u]\": expected nodes numbered from 0 without a gap",
