@@ -85,74 +85,45 @@ static void end(struct out *o, size_t at)
 		o->buf[at + 9] = checksum(o->buf + at, o->len - at);
 }
 
-/* AML.  A package length is always written in its four-byte form. */
-static size_t aml_open(struct out *o)
+/* AML of a serial port.  The number after an opcode that opens something is its length. */
+static const u8 serial[] = {
+	0x5b, 0x82, 50, 'C', 'O', 'M', 0,			/* Device */
+	0x08, '_', 'H', 'I', 'D', 0x0c, 0x41, 0xd0, 0x05, 0x01,	/* EisaId ("PNP0501") */
+	0x08, '_', 'U', 'I', 'D', 0x0a, 0,
+	0x08, '_', 'C', 'R', 'S', 0x11, 22, 0x0a, 19,		/* Buffer (19) */
+	0x47, 1, 0, 0, 0, 0, 1, 8,	/* IO, 16 bits decoded */
+	0x89, 6, 0, 3, 1, 0, 0, 0, 0,	/* interrupt: consumer, edge, active high, exclusive */
+	0x79, 0,			/* end, no checksum */
+};
+
+#define SCOPE_LEN	(7 + 2 * sizeof(serial))
+
+static void put_serial(struct out *o, u8 uid, u16 port, u8 irq)
 {
 	size_t at = o->len;
 
-	put(o, 0, 4);
-	return at;
-}
-
-static void aml_close(struct out *o, size_t at)
-{
-	size_t n = o->len - at;
-
-	set(o, at, 0xc0 | (n & 0xf), 1);
-	set(o, at + 1, n >> 4, 3);
-}
-
-static void aml_serial(struct out *o, const char *name, u8 uid, u16 port, u8 irq)
-{
-	size_t dev, buf, size;
-
-	put(o, 0x825b, 2);			/* Device */
-	dev = aml_open(o);
-	put_bytes(o, name, 4);
-	put(o, 0x08, 1);			/* Name (_HID, EisaId ("PNP0501")) */
-	put_bytes(o, "_HID\x0c\x41\xd0\x05\x01", 9);
-	put(o, 0x08, 1);
-	put_bytes(o, "_UID\x0a", 5);
-	put(o, uid, 1);
-	put(o, 0x08, 1);
-	put_bytes(o, "_CRS\x11", 5);		/* Buffer */
-	buf = aml_open(o);
-	put(o, 0x0a, 1);
-	size = o->len;
-	put(o, 0, 1);
-	put(o, 0x0147, 2);			/* IO, 16 bits decoded */
-	put(o, port, 2);
-	put(o, port, 2);
-	put(o, 1, 1);
-	put(o, 8, 1);
-	put(o, 0x000689, 3);			/* extended interrupt, 6 bytes */
-	put(o, 0x03, 1);			/* consumer, edge, active high, exclusive */
-	put(o, 1, 1);
-	put(o, irq, 4);
-	put(o, 0x0079, 2);			/* end, no checksum */
-	set(o, size, o->len - size - 1, 1);
-	aml_close(o, buf);
-	aml_close(o, dev);
+	put_bytes(o, serial, sizeof(serial));
+	set(o, at + 6, '0' + uid, 1);
+	set(o, at + 23, uid, 1);
+	set(o, at + 35, port, 2);
+	set(o, at + 37, port, 2);
+	set(o, at + 46, irq, 4);
 }
 
 static size_t dsdt(struct out *o)
 {
-	size_t at = begin(o, "DSDT", 2), scope;
+	static const u8 scope[] = {
+		0x10, 0x40 | SCOPE_LEN % 16, SCOPE_LEN / 16, '\\', '_', 'S', 'B', '_',
+	};
+	static const u8 s5[] = {
+		0x08, '\\', '_', 'S', '5', '_', 0x12, 8, 4, 0x0a, SLEEP_S5, 0x0a, SLEEP_S5, 0, 0,
+	};
+	size_t at = begin(o, "DSDT", 2);
 
-	put(o, 0x10, 1);			/* Scope (\_SB) */
-	scope = aml_open(o);
-	put_bytes(o, "\\_SB_", 5);
-	aml_serial(o, "COM1", 1, PORT_COM1, IRQ_COM1);
-	aml_serial(o, "COM2", 2, PORT_COM2, IRQ_COM2);
-	aml_close(o, scope);
-	put(o, 0x08, 1);			/* Name (\_S5, Package () { 5, 5, 0, 0 }) */
-	put_bytes(o, "\\_S5_\x12", 6);
-	scope = aml_open(o);
-	put(o, 4, 1);
-	put(o, 0x0a | SLEEP_S5 << 8, 2);
-	put(o, 0x0a | SLEEP_S5 << 8, 2);
-	put(o, 0, 2);
-	aml_close(o, scope);
+	put_bytes(o, scope, sizeof(scope));
+	put_serial(o, 1, PORT_COM1, IRQ_COM1);
+	put_serial(o, 2, PORT_COM2, IRQ_COM2);
+	put_bytes(o, s5, sizeof(s5));
 	end(o, at);
 	return at;
 }
