@@ -6,7 +6,8 @@
  * Here the peer of a TCP node is often this program, which speaks the wire format itself and gets
  * it wrong on purpose.  Each test ends with a span that works, or with a node that has stopped for
  * the reason that the test names; the host's log must stay free of complaints, which whoever runs
- * this looks at.  --messages sets how many corrupted messages are sent.
+ * this looks at.  --messages sets how many corrupted messages are sent, --disk the device that
+ * is read with O_DIRECT; --no-drain makes the module let go of pages that are in use.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -15,10 +16,12 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 
 #include "span.h"
@@ -28,6 +31,9 @@
 #define WAIT_MS		20000	/* bound on what should happen at once */
 
 static long nr_messages = 100000;
+static const char *disk;
+static unsigned int unsafe;
+static u64 seed;
 
 /* ---- accesses that may fail ---- */
 
@@ -675,6 +681,131 @@ static void test_kill(void)
 	span_down(&s);
 }
 
+/* ---- others than CPUs that use a page ---- */
+
+static u64 drain_waits(const struct span *s, int node)
+{
+	struct numaspan_stats st;
+
+	span_stats(s->fd[node], &st);
+	return st.drain_waits;
+}
+
+struct storer {
+	pthread_t thread;
+	char *at;
+	atomic_bool done;
+};
+
+static void *store_two(void *arg)
+{
+	struct storer *t = arg;
+
+	store64(t->at, 2);
+	t->done = true;
+	return NULL;
+}
+
+/* A pipe holds a reference to a page of node 0 until it is read; node 1 wants to write it. */
+static void test_reader(struct span *s)
+{
+	struct iovec v = { s->map[0] + PAGE, 8 };
+	struct storer t = { .at = s->map[1] + PAGE };
+	u64 end = now_ns() + WAIT_MS * 1000000ULL, got = 0;
+	int p[2];
+
+	store64(s->map[0] + PAGE, 1);
+	if (pipe(p) || vmsplice(p[1], &v, 1, 0) != 8)
+		tap_bail("vmsplice: %s", strerror(errno));
+	if (pthread_create(&t.thread, NULL, store_two, &t))
+		tap_bail("no thread");
+	while (!drain_waits(s, 0) && !t.done && now_ns() < end)
+		sched_yield();
+	tap_ok(!t.done && drain_waits(s, 0), "a page that a pipe refers to stays: %llu waits",
+	       drain_waits(s, 0));
+	if (read(p[0], &got, 8) != 8)
+		tap_bail("read of the pipe: %s", strerror(errno));
+	pthread_join(t.thread, NULL);
+	tap_ok(got == 1 && load64(s->map[0] + PAGE) == 2,
+	       "the pipe has what was there before: %llu", got);
+	close(p[0]);
+	close(p[1]);
+}
+
+#define SECTOR		512
+#define NR_SECTORS	64
+#define DIRECT_READS	1500
+
+static atomic_bool over;
+
+/* Node 1 writes where the disk does not. */
+static void *count_up(void *arg)
+{
+	u64 n = 0;
+
+	while (!over)
+		store64((char *)arg + SECTOR, ++n);
+	return (void *)n;
+}
+
+/*
+ * A disk writes the first sector of a page for node 0, node 1 writes the second all the time.
+ * Whoever moves the page must wait until the disk has done.
+ */
+static void test_direct(struct span *s)
+{
+	u64 at, lost = 0, sector[SECTOR / 8], n, i;
+	int fd = open(disk, O_RDWR | O_DIRECT | O_CLOEXEC);
+	char *page = s->map[0] + 2 * PAGE;
+	pthread_t t;
+	void *last;
+
+	if (fd < 0)
+		tap_bail("%s: %s", disk, strerror(errno));
+	for (n = 0; n < NR_SECTORS; n++) {
+		for (i = 0; i < SECTOR / 8; i++)
+			store64(s->map[0] + i * 8, mix64(n << 8 | i));
+		if (pwrite(fd, s->map[0], SECTOR, n * SECTOR) != SECTOR)
+			tap_bail("%s: write: %s", disk, strerror(errno));
+	}
+	if (pthread_create(&t, NULL, count_up, s->map[1] + 2 * PAGE))
+		tap_bail("no thread");
+	/* What must fail may take longer until it does. */
+	for (n = 0; n < DIRECT_READS * (unsafe ? 10 : 1) && !(unsafe && lost); n++) {
+		at = next_random(&seed) % NR_SECTORS;
+		if (pread(fd, page, SECTOR, at * SECTOR) != SECTOR)
+			tap_bail("%s: read: %s", disk, strerror(errno));
+		memcpy(sector, page, SECTOR);
+		for (i = 0; i < SECTOR / 8 && sector[i] == mix64(at << 8 | i); i++)
+			;
+		lost += i < SECTOR / 8;
+	}
+	over = true;
+	pthread_join(t, &last);
+	over = false;
+	tap_ok(!lost, "%llu reads with O_DIRECT into a page that another node writes: %llu lost",
+	       n, lost);
+	tap_ok(load64(page + SECTOR) == (u64)last && last, "and none of the %llu writes",
+	       (u64)last);
+	close(fd);
+}
+
+static void test_references(void)
+{
+	struct span s = { };
+
+	span_args(&s.args, 2, PAGES, 64);
+	s.args.unsafe = unsafe;
+	span_up(&s);
+	if (!unsafe)
+		test_reader(&s);
+	if (disk)
+		test_direct(&s);
+	else
+		tap_skip("reads with O_DIRECT", "no --disk");
+	span_down(&s);
+}
+
 /* ---- messages that no node would send ---- */
 
 static unsigned int crc_table[256];
@@ -1054,6 +1185,7 @@ static const struct {
 	{ "mapping", test_mapping },
 	{ "peers", test_peers },
 	{ "kill", test_kill },
+	{ "references", test_references },
 	{ "lies", test_lies },
 	{ "garbage", test_garbage },
 };
@@ -1064,6 +1196,8 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "messages", required_argument, NULL, 'm' },
+		{ "disk", required_argument, NULL, 'd' },
+		{ "no-drain", no_argument, NULL, 'n' },
 		{ "help", no_argument, NULL, 'h' },
 		{ }
 	};
@@ -1075,9 +1209,16 @@ int main(int argc, char **argv)
 		case 'm':
 			nr_messages = span_number("devlife", "--messages", optarg, 1, 100000000);
 			break;
+		case 'd':
+			disk = optarg;
+			break;
+		case 'n':
+			unsafe = NUMASPAN_UNSAFE_NO_DRAIN;
+			break;
 		case 'h':
-			printf("usage: devlife [--messages N] [TEST]...\n"
-			       "The life of a node and bad input; TAP.  All tests, or of these:\n");
+			printf("usage: devlife [--messages N] [--disk DEV] [--no-drain] [TEST]...\n"
+			       "The life of a node and bad input; TAP.  DEV is overwritten.\n"
+			       "All tests, or of these:\n");
 			for (i = 0; i < NR_TESTS; i++)
 				printf("  %s\n", tests[i].name);
 			return 0;
