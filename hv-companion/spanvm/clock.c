@@ -74,7 +74,7 @@ static void step_tsc(struct vmm *vm, u64 by)
 
 	vm->clock.steps++;
 	if (vm->dummy_fd >= 0)
-		vcpu_set_tsc_offset(vm, vm->dummy_fd, offset);
+		vcpu_set_tsc_offset(vm->dummy_fd, offset);
 	for (i = 0; i < vm->cfg->nr_cpus; i++) {
 		atomic_store(&vm->cpus[i].retime, true);
 		vcpu_kick(&vm->cpus[i]);
@@ -169,18 +169,22 @@ int clock_agree_tsc(struct vmm *vm)
 	return 0;
 }
 
-static int get_clock(struct vmm *vm, struct kvm_clock_data *d)
+/* False while KVM's clock does not follow the TSC, as when vCPUs take a new TSC offset. */
+static bool read_clock(struct vmm *vm, struct kvm_clock_data *d)
 {
 	const u32 want = KVM_CLOCK_TSC_STABLE | KVM_CLOCK_HOST_TSC;
 
 	memset(d, 0, sizeof(*d));
-	if (ioctl(vm->fd, KVM_GET_CLOCK, d))
-		return span_fail(vm, "KVM_GET_CLOCK: %s", strerror(errno));
-	if ((d->flags & want) != want)
-		return span_fail(vm,
-				 "KVM's clock does not follow the TSC (flags %x): expected a host with a stable TSC as clocksource (tsc=reliable)",
-				 d->flags);
-	return 0;
+	return !ioctl(vm->fd, KVM_GET_CLOCK, d) && (d->flags & want) == want;
+}
+
+static int need_clock(struct vmm *vm, struct kvm_clock_data *d)
+{
+	if (read_clock(vm, d))
+		return 0;
+	return span_fail(vm,
+			 "KVM's clock does not follow the TSC (flags %x): expected a host with a stable TSC as clocksource (tsc=reliable)",
+			 d->flags);
 }
 
 /* What kvmclock should be when the host's TSC is @tsc. */
@@ -202,7 +206,7 @@ static int set_clock(struct vmm *vm)
 		d.clock = target(vm, host_tsc()) + cs->feed_ns;
 		if (ioctl(vm->fd, KVM_SET_CLOCK, &d))
 			return span_fail(vm, "KVM_SET_CLOCK: %s", strerror(errno));
-		if (get_clock(vm, &d))
+		if (need_clock(vm, &d))
 			return -1;
 		cs->error_ns = target(vm, d.host_tsc) - d.clock;
 		if (llabs(cs->error_ns) <= (i < CLOCK_ROUNDS / 2 ? CLOCK_GOOD_NS : CLOCK_FAIR_NS))
@@ -212,16 +216,12 @@ static int set_clock(struct vmm *vm)
 	return 0;
 }
 
-static int sample(struct vmm *vm, struct msg_clock *m)
+static void tell_clock(struct vmm *vm, const struct kvm_clock_data *d)
 {
-	struct kvm_clock_data d;
+	struct msg_clock m = { .clock_ns = d->clock, .tsc_offset = atomic_load(&vm->tsc_offset) };
 
-	if (get_clock(vm, &d))
-		return -1;
-	m->clock_ns = d.clock;
-	m->tsc_offset = atomic_load(&vm->tsc_offset);
-	m->guest_tsc = d.host_tsc + m->tsc_offset;
-	return 0;
+	m.guest_tsc = d->host_tsc + m.tsc_offset;
+	link_broadcast(vm, M_CLOCK, &m);
 }
 
 static bool have_clock(struct vmm *vm)
@@ -238,7 +238,6 @@ static bool have_clock(struct vmm *vm)
 int clock_agree_kvm(struct vmm *vm)
 {
 	struct kvm_clock_data d = { 0 };
-	struct msg_clock m;
 
 	if (vm->cfg->nr_nodes == 1)
 		return 0;
@@ -250,9 +249,9 @@ int clock_agree_kvm(struct vmm *vm)
 	/* Setting it makes KVM look at whether all TSCs match. */
 	if (ioctl(vm->fd, KVM_SET_CLOCK, &d))
 		return span_fail(vm, "KVM_SET_CLOCK: %s", strerror(errno));
-	if (sample(vm, &m))
+	if (need_clock(vm, &d))
 		return -1;
-	link_broadcast(vm, M_CLOCK, &m);
+	tell_clock(vm, &d);
 	return 0;
 }
 
@@ -276,9 +275,8 @@ bool clock_on_clock(struct vmm *vm, u32 from, const union msg *m)
 	cs->have_clock = true;
 	if (!vm->up || span_ended(vm))
 		return true;
-	memset(&d, 0, sizeof(d));
-	/* While vCPUs take a new TSC offset KVM has no stable clock: the next second. */
-	if (ioctl(vm->fd, KVM_GET_CLOCK, &d) || !(d.flags & KVM_CLOCK_TSC_STABLE))
+	/* Otherwise in the next second */
+	if (!read_clock(vm, &d))
 		return true;
 	cs->error_ns = target(vm, d.host_tsc) - d.clock;
 	if (cs->error_ns > CLOCK_STEP_NS) {
@@ -314,8 +312,7 @@ bool clock_on_ahead(struct vmm *vm, u32 from, const union msg *m)
 		return true;
 	if (m->ahead.tsc)
 		step_tsc(vm, m->ahead.tsc);
-	memset(&d, 0, sizeof(d));
-	if (m->ahead.clock_ns && !ioctl(vm->fd, KVM_GET_CLOCK, &d)) {
+	if (m->ahead.clock_ns && read_clock(vm, &d)) {
 		d.flags = 0;
 		d.clock += m->ahead.clock_ns + tsc_to_ns(vm, host_tsc() - d.host_tsc);
 		ioctl(vm->fd, KVM_SET_CLOCK, &d);
@@ -334,7 +331,6 @@ void clock_tick(struct vmm *vm, u64 now)
 	u32 every_ms = vm->cfg->timeout_ms / 4 < 1000 ? vm->cfg->timeout_ms / 4 : 1000;
 	struct clock_state *cs = &vm->clock;
 	struct kvm_clock_data d;
-	struct msg_clock m;
 	u32 i;
 
 	if (now < cs->next_ns)
@@ -347,12 +343,6 @@ void clock_tick(struct vmm *vm, u64 now)
 	for (i = 0; i < vm->cfg->nr_nodes; i++)
 		if (i != vm->cfg->node)
 			ping(vm, i);
-	memset(&d, 0, sizeof(d));
-	if (vm->cfg->node || !vm->up || span_ended(vm) || ioctl(vm->fd, KVM_GET_CLOCK, &d) ||
-	    !(d.flags & KVM_CLOCK_TSC_STABLE))
-		return;
-	m.clock_ns = d.clock;
-	m.tsc_offset = atomic_load(&vm->tsc_offset);
-	m.guest_tsc = d.host_tsc + m.tsc_offset;
-	link_broadcast(vm, M_CLOCK, &m);
+	if (!vm->cfg->node && vm->up && !span_ended(vm) && read_clock(vm, &d))
+		tell_clock(vm, &d);
 }

@@ -102,7 +102,7 @@ static void kicked(struct vcpu *v)
 	sigaddset(&set, SIG_KICK);
 	sigtimedwait(&set, NULL, &none);
 	if (atomic_exchange(&v->retime, false) &&
-	    vcpu_set_tsc_offset(v->vm, v->fd, atomic_load(&v->vm->tsc_offset)))
+	    vcpu_set_tsc_offset(v->fd, atomic_load(&v->vm->tsc_offset)))
 		fail(v, "KVM_VCPU_TSC_OFFSET");
 }
 

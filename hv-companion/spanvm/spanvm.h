@@ -306,7 +306,7 @@ void vm_destroy(struct vmm *vm);
 /* vcpu.c, proxy.c */
 #define SIG_KICK		(SIGRTMIN + 0)
 #define SIG_PULL		(SIGRTMIN + 1)
-int vcpu_set_tsc_offset(struct vmm *vm, int fd, u64 offset);
+int vcpu_set_tsc_offset(int fd, u64 offset);
 int vcpu_boot_state(struct vcpu *v, u64 entry, u64 boot_params, u64 cr3);
 void *vcpu_main(void *arg);
 void vcpu_kick(struct vcpu *v);

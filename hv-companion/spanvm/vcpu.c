@@ -16,20 +16,18 @@
 
 /**
  * vcpu_set_tsc_offset - the guest's TSC on a vCPU becomes the host's plus an offset
- * @vm: this node
  * @fd: the vCPU, which is not running
  * @offset: modulo 2^64
  *
  * Return: 0, or -1 with errno.
  */
-int vcpu_set_tsc_offset(struct vmm *vm, int fd, u64 offset)
+int vcpu_set_tsc_offset(int fd, u64 offset)
 {
 	struct kvm_device_attr a = {
 		.group = KVM_VCPU_TSC_CTRL, .attr = KVM_VCPU_TSC_OFFSET,
 		.addr = (uintptr_t)&offset,
 	};
 
-	(void)vm;
 	return ioctl(fd, KVM_SET_DEVICE_ATTR, &a);
 }
 
@@ -130,7 +128,7 @@ static void requests(struct vcpu *v)
 	struct vmm *vm = v->vm;
 
 	if (atomic_exchange(&v->retime, false) &&
-	    vcpu_set_tsc_offset(vm, v->fd, atomic_load(&vm->tsc_offset)))
+	    vcpu_set_tsc_offset(v->fd, atomic_load(&vm->tsc_offset)))
 		span_fail(vm, "TSC offset of CPU %u: %s", v->index, strerror(errno));
 }
 

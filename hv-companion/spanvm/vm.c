@@ -38,35 +38,30 @@ static const struct {
 	  "KVM_CAP_ADJUST_CLOCK with TSC_STABLE and HOST_TSC" },
 };
 
-/* The first character of a kernel module's parameter, or 0. */
-static char param(const char *path)
+#define AMD	"/sys/module/kvm_amd/parameters/"
+#define INTEL	"/sys/module/kvm_intel/parameters/"
+
+static bool param_is(const char *path, const char *values)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	char ch = 0;
 
 	if (fd < 0)
-		return 0;
+		return false;
 	if (read(fd, &ch, 1) != 1)
 		ch = 0;
 	close(fd);
-	return ch;
+	return ch && strchr(values, ch);
 }
-
-#define AMD	"/sys/module/kvm_amd/parameters/"
-#define INTEL	"/sys/module/kvm_intel/parameters/"
 
 static bool param_off(const char *path)
 {
-	char ch = param(path);
-
-	return ch == 'N' || ch == '0';
+	return param_is(path, "N0");
 }
 
 static bool param_on(const char *path)
 {
-	char ch = param(path);
-
-	return ch == 'Y' || ch == '1';
+	return param_is(path, "Y1");
 }
 
 static int check_params(struct vmm *vm)
@@ -168,7 +163,9 @@ static void drop_function(struct kvm_cpuid2 *t, u32 function)
  */
 static void edit_cpuid(struct kvm_cpuid2 *t)
 {
+	static const u32 dropped[] = { 0x12, 0x1f, 0xb, 0x8000000a, 0x8000001d, 0x8000001e };
 	struct kvm_cpuid_entry2 *e;
+	u32 i;
 
 	e = entry(t, 1, 0);
 	if (e) {
@@ -194,12 +191,8 @@ static void edit_cpuid(struct kvm_cpuid2 *t)
 	e = entry(t, 0x40000001, 0);
 	if (e)
 		e->eax &= BIT(1) | BIT(3) | BIT(24);	/* I/O delay, clock, stable clock */
-	drop_function(t, 0x12);
-	drop_function(t, 0x1f);
-	drop_function(t, 0xb);
-	drop_function(t, 0x8000000a);
-	drop_function(t, 0x8000001d);
-	drop_function(t, 0x8000001e);
+	for (i = 0; i < ARRAY_SIZE(dropped); i++)
+		drop_function(t, dropped[i]);
 	e = add_entry(t, 0x40000100, 0, 0);
 	e->eax = 0x40000100;
 	memcpy(&e->ebx, "NUMA", 4);
@@ -227,6 +220,15 @@ int vm_open(struct vmm *vm)
 	edit_cpuid(t);
 	return 0;
 }
+
+static int call(struct vmm *vm, int fd, unsigned long request, u64 arg, const char *what)
+{
+	if (ioctl(fd, request, arg) >= 0)
+		return 0;
+	return span_fail(vm, "%s: %s", what, strerror(errno));
+}
+
+#define CALL(vm, fd, request, arg) call(vm, fd, request, (uintptr_t)(arg), #request)
 
 static int set_cpuid(struct vcpu *v)
 {
@@ -261,7 +263,7 @@ static int set_cpuid(struct vcpu *v)
 	e = add_entry(t, 0xb, 2, KVM_CPUID_FLAG_SIGNIFCANT_INDEX);
 	e->ecx = 2;
 	e->edx = v->apic_id;
-	r = ioctl(v->fd, KVM_SET_CPUID2, t);
+	r = CALL(v->vm, v->fd, KVM_SET_CPUID2, t);
 	free(t);
 	return r;
 }
@@ -288,39 +290,27 @@ static int init_vcpu(struct vcpu *v)
 {
 	struct vmm *vm = v->vm;
 	int size = ioctl(vm->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
-	const char *what = "KVM_CREATE_VCPU";
 	struct kvm_sregs s;
 
 	v->fd = ioctl(vm->fd, KVM_CREATE_VCPU, v->apic_id);
 	if (v->fd < 0)
-		goto fail;
-	what = "mmap of struct kvm_run";
+		return span_fail(vm, "KVM_CREATE_VCPU of CPU %u: %s", v->index, strerror(errno));
 	v->run = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, v->fd, 0);
 	if (v->run == MAP_FAILED) {
 		v->run = NULL;
-		goto fail;
+		return span_fail(vm, "mmap of struct kvm_run: %s", strerror(errno));
 	}
-	what = "KVM_SET_CPUID2";
-	if (set_cpuid(v))
-		goto fail;
-	what = "x2APIC mode";
-	if (ioctl(v->fd, KVM_GET_SREGS, &s))
-		goto fail;
+	if (set_cpuid(v) || CALL(vm, v->fd, KVM_GET_SREGS, &s))
+		return -1;
 	s.apic_base |= APIC_X2;
-	if (ioctl(v->fd, KVM_SET_SREGS, &s))
-		goto fail;
-	what = "MSR setup";
-	if (vm_set_msr(v->fd, MSR_MISC_ENABLE, 1) || vm_set_msr(v->fd, MSR_MTRR_DEF, 0x800 | 6))
-		goto fail;
-	what = "KVM_SET_TSC_KHZ";
-	if (vm->scale_tsc && ioctl(v->fd, KVM_SET_TSC_KHZ, vm->setup.tsc_khz))
-		goto fail;
-	what = "KVM_VCPU_TSC_OFFSET";
-	if (vcpu_set_tsc_offset(vm, v->fd, atomic_load(&vm->tsc_offset)))
-		goto fail;
-	return 0;
-fail:
-	return span_fail(vm, "%s of CPU %u: %s", what, v->index, strerror(errno));
+	if (CALL(vm, v->fd, KVM_SET_SREGS, &s) ||
+	    (vm->scale_tsc && CALL(vm, v->fd, KVM_SET_TSC_KHZ, vm->setup.tsc_khz)))
+		return -1;
+	if (!vm_set_msr(v->fd, MSR_MISC_ENABLE, 1) &&
+	    !vm_set_msr(v->fd, MSR_MTRR_DEF, 0x800 | 6) &&
+	    !vcpu_set_tsc_offset(v->fd, atomic_load(&vm->tsc_offset)))
+		return 0;
+	return span_fail(vm, "MSRs and TSC offset of CPU %u: %s", v->index, strerror(errno));
 }
 
 /*
@@ -336,18 +326,20 @@ static int inhibit_apicv(struct vmm *vm)
 		return 0;
 	vm->dummy_fd = ioctl(vm->fd, KVM_CREATE_VCPU, DUMMY_APIC_ID);
 	if (vm->dummy_fd >= 0 && !ioctl(vm->dummy_fd, KVM_SET_GUEST_DEBUG, &dbg) &&
-	    !vcpu_set_tsc_offset(vm, vm->dummy_fd, atomic_load(&vm->tsc_offset)))
+	    !vcpu_set_tsc_offset(vm->dummy_fd, atomic_load(&vm->tsc_offset)))
 		return 0;
 	return span_fail(vm, "cannot switch APIC virtualisation off for the guest: %s",
 			 strerror(errno));
 }
 
-static int enable(int fd, u32 cap, u64 arg)
+static int enable(struct vmm *vm, u32 cap, u64 arg, const char *what)
 {
 	struct kvm_enable_cap e = { .cap = cap, .args = { arg } };
 
-	return ioctl(fd, KVM_ENABLE_CAP, &e);
+	return call(vm, vm->fd, KVM_ENABLE_CAP, (uintptr_t)&e, what);
 }
+
+#define ENABLE(vm, cap, arg) enable(vm, cap, arg, #cap)
 
 /**
  * vm_create - set the VM up and make all its vCPUs
@@ -358,25 +350,16 @@ static int enable(int fd, u32 cap, u64 arg)
 int vm_create(struct vmm *vm)
 {
 	const struct config *c = vm->cfg;
-	const char *what = "KVM_SET_TSS_ADDR";
+	const u32 x2apic = KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK;
 	u32 n, i, k = 0;
 
-	if (ioctl(vm->fd, KVM_SET_TSS_ADDR, 0xfffbd000))
-		goto fail;
 	/* The first CPU boots on node 0; elsewhere its proxy has to wait for nothing less. */
-	what = "KVM_SET_BOOT_CPU_ID";
-	if (ioctl(vm->fd, KVM_SET_BOOT_CPU_ID, c->node ? DUMMY_APIC_ID - 1 : 0))
-		goto fail;
-	what = "KVM_CAP_SPLIT_IRQCHIP";
-	if (enable(vm->fd, KVM_CAP_SPLIT_IRQCHIP, IOAPIC_PINS))
-		goto fail;
-	what = "KVM_CAP_X2APIC_API";
-	if (enable(vm->fd, KVM_CAP_X2APIC_API, KVM_X2APIC_API_USE_32BIT_IDS |
-		   KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK))
-		goto fail;
-	what = "KVM_CAP_X86_TRIPLE_FAULT_EVENT";
-	if (enable(vm->fd, KVM_CAP_X86_TRIPLE_FAULT_EVENT, 1))
-		goto fail;
+	if (CALL(vm, vm->fd, KVM_SET_TSS_ADDR, 0xfffbd000) ||
+	    CALL(vm, vm->fd, KVM_SET_BOOT_CPU_ID, c->node ? DUMMY_APIC_ID - 1 : 0) ||
+	    ENABLE(vm, KVM_CAP_SPLIT_IRQCHIP, IOAPIC_PINS) ||
+	    ENABLE(vm, KVM_CAP_X2APIC_API, x2apic) ||
+	    ENABLE(vm, KVM_CAP_X86_TRIPLE_FAULT_EVENT, 1))
+		return -1;
 	if (mem_slots(vm))
 		return -1;
 	vm->cpus = xzalloc(c->nr_cpus * sizeof(*vm->cpus));
@@ -392,8 +375,6 @@ int vm_create(struct vmm *vm)
 		if (init_vcpu(&vm->cpus[k]))
 			return -1;
 	return inhibit_apicv(vm);
-fail:
-	return span_fail(vm, "%s: %s", what, strerror(errno));
 }
 
 /**
