@@ -4,7 +4,8 @@
  * own code, all of it, with a node at work and a socket to a peer that is this program.  Each
  * lie ends with a span that has ended for the reason the table names; then --messages of them
  * at random, which must all end with a reason, and nothing else.  Last the handshake with
- * every byte damaged once: whatever is damaged, the two sides never both accept.
+ * every byte damaged once, whatever is damaged, the two sides never both accept; and strangers
+ * who know all of an honest handshake but the key.
  */
 #define main spanvm_main
 #include "../main.c"
@@ -419,6 +420,9 @@ static void *acceptor(void *arg)
 	return NULL;
 }
 
+static u8 recorded[4096];	/* what the dialer of an honest handshake said */
+static size_t nr_recorded;
+
 /* Carries bytes both ways; byte @at, of those in both directions in their order, is damaged. */
 static long carry(const int fd[2], long at, u8 flip)
 {
@@ -439,6 +443,8 @@ static long carry(const int fd[2], long at, u8 flip)
 				open--;
 				continue;
 			}
+			if (i && at < 0)
+				recorded[nr_recorded++ % sizeof(recorded)] = byte;
 			if (carried++ == at)
 				byte ^= flip;
 			send(fd[!i], &byte, 1, MSG_NOSIGNAL);
@@ -501,6 +507,44 @@ static void test_handshake(void)
 	tap_ok(!fooled, "and by the acceptor %d times", fooled);
 }
 
+/* Does node 0 accept who says @len bytes, whatever it answers? */
+static bool accepts(const u8 *p, size_t len)
+{
+	enum conn_role role;
+	int pair[2], r;
+	u32 from;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) || write(pair[1], p, len) != (ssize_t)len)
+		tap_bail("socketpair: %s", strerror(errno));
+	shutdown(pair[1], SHUT_WR);
+	r = auth_accept(vm, pair[0], "a stranger", now_ns() + 10000000000ULL, &from, &role);
+	close(pair[0]);
+	close(pair[1]);
+	return !r;
+}
+
+/* Who has no key may have heard an honest handshake, and say parts of it. */
+static void test_strangers(long most)
+{
+	long n, accepted = 0;
+	u8 buf[512];
+	size_t from, i;
+
+	config.node = 0;
+	begin(vm);
+	tap_ok(!accepts(recorded, nr_recorded), "a recorded handshake of %zu bytes is refused",
+	       nr_recorded);
+	for (n = 0; n < most; n++) {
+		from = n % 8 ? next_random(&seed) % (nr_recorded + 1) : 0;
+		memcpy(buf, recorded, from);
+		for (i = from; i < sizeof(buf); i++)
+			buf[i] = next_random(&seed);
+		accepted += accepts(buf, next_random(&seed) % (sizeof(buf) + 1));
+	}
+	tap_ok(!accepted, "%ld strangers: %ld accepted", most, accepted);
+	down();
+}
+
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -535,5 +579,6 @@ int main(int argc, char **argv)
 	test_lies();
 	test_random(messages);
 	test_handshake();
+	test_strangers(messages);
 	return tap_done();
 }
