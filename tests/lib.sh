@@ -153,6 +153,39 @@ guest_hosts() {
 	span_load
 }
 
+# guest_prepare_busy: a guest that is always at work on all nodes, and says so
+guest_prepare_busy() {
+	# shellcheck disable=SC2016
+	guest_prepare sh -c '
+		n=0
+		while membench --size 64K --iterations 1 --json >/dev/null; do
+			n=$((n + 1))
+			echo "tick $n"
+		done
+		echo "membench failed"'
+}
+
+# guest_is_busy LABEL: wait until it is at work
+guest_is_busy() {
+	wait_line "$cluster/share/data0" '^tick 2$' 150 >/dev/null || {
+		span_report >&2
+		die "$1: the guest did not come to work within 150 s"
+	}
+}
+
+soon=30	# s; a fault may wait for two time-outs of 10 s
+
+# node_ends LABEL NODE BEGIN: within $soon seconds of second BEGIN the node has ended with
+# status 1, and says why
+node_ends() {
+	local status=0 line
+	host_wait "$(span_host "$2")" "${span_jobs[$2]}" "$soon" || status=$?
+	check "$1: node $2 ends with status 1: $status" test $status = 1
+	at_most "$1: seconds until node $2 ended" $((SECONDS - $3)) "$soon"
+	line=$(node_err "$2" | grep "^spanvm: node $2: " | tail -n 1)
+	check "$1: it says why: $line" test -n "$line"
+}
+
 # run_guest SECONDS OPTION... -- COMMAND...: ci/cluster run with a bound
 run_guest() {
 	local seconds=$1
