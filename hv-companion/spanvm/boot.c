@@ -83,56 +83,49 @@ static int load(struct vmm *vm, int fd, off_t from, u64 gpa, u64 len, const char
 	return 0;
 }
 
-static int load_kernel(struct vmm *vm, struct boot_params *bp, u64 *end)
+static int load_kernel(struct vmm *vm, int fd, u64 size, struct boot_params *bp)
 {
-	int fd = open(vm->cfg->kernel, O_RDONLY | O_CLOEXEC), r = -1;
 	struct setup_header *h = &bp->hdr;
-	struct stat st;
 	u64 skip;
 
-	if (fd < 0 || fstat(fd, &st) || read_header(fd, h)) {
-		span_fail(vm, "cannot read kernel %s", vm->cfg->kernel);
-		goto out;
-	}
+	if (read_header(fd, h))
+		return span_fail(vm, "cannot read kernel %s", vm->cfg->kernel);
 	skip = (u64)((h->setup_sects ? h->setup_sects : 4) + 1) * 512;
-	if ((u64)st.st_size <= skip) {
-		span_fail(vm, "kernel %s is truncated", vm->cfg->kernel);
-		goto out;
-	}
-	*end = KERNEL_GPA + h->init_size;
-	if (KERNEL_GPA + st.st_size - skip > *end)
-		*end = KERNEL_GPA + st.st_size - skip;
-	r = load(vm, fd, skip, KERNEL_GPA, st.st_size - skip, "kernel");
-out:
-	if (fd >= 0)
-		close(fd);
-	return r;
+	if (size <= skip)
+		return span_fail(vm, "kernel %s is truncated", vm->cfg->kernel);
+	if (h->init_size < size - skip)
+		h->init_size = size - skip;
+	return load(vm, fd, skip, KERNEL_GPA, size - skip, "kernel");
 }
 
-static int load_initrd(struct vmm *vm, struct boot_params *bp, u64 above)
+/* As high as it may be; below is what the kernel needs to unpack itself. */
+static int load_initrd(struct vmm *vm, int fd, u64 size, struct boot_params *bp)
 {
 	u64 top = vm->cfg->nodes[0].memory < RAM_HOLE ? vm->cfg->nodes[0].memory : RAM_HOLE;
-	int fd = open(vm->cfg->initrd, O_RDONLY | O_CLOEXEC), r = -1;
-	struct stat st;
 	u64 gpa;
 
-	if (fd < 0 || fstat(fd, &st)) {
-		span_fail(vm, "cannot read initrd %s: %s", vm->cfg->initrd, strerror(errno));
-		goto out;
-	}
 	if (top > (u64)bp->hdr.initrd_addr_max + 1)
 		top = (u64)bp->hdr.initrd_addr_max + 1;
-	if (above + st.st_size + PAGE_SIZE > top) {
-		span_fail(vm,
-			  "initrd of %lld bytes does not fit in node 0's memory beside the kernel",
-			  (long long)st.st_size);
-		goto out;
-	}
-	gpa = (top - st.st_size) & ~(PAGE_SIZE - 1);
+	if (KERNEL_GPA + bp->hdr.init_size + size + PAGE_SIZE > top)
+		return span_fail(vm,
+				 "initrd of %llu bytes does not fit in node 0's memory beside the kernel",
+				 size);
+	gpa = (top - size) & ~(PAGE_SIZE - 1);
 	bp->hdr.ramdisk_image = gpa;
-	bp->hdr.ramdisk_size = st.st_size;
-	r = load(vm, fd, 0, gpa, st.st_size, "initrd");
-out:
+	bp->hdr.ramdisk_size = size;
+	return load(vm, fd, 0, gpa, size, "initrd");
+}
+
+static int load_file(struct vmm *vm, const char *path, struct boot_params *bp,
+		     int (*fn)(struct vmm *vm, int fd, u64 size, struct boot_params *bp))
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC), r;
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st))
+		r = span_fail(vm, "cannot read %s: %s", path, strerror(errno));
+	else
+		r = fn(vm, fd, st.st_size, bp);
 	if (fd >= 0)
 		close(fd);
 	return r;
@@ -171,16 +164,15 @@ int boot_load(struct vmm *vm)
 	const struct config *c = vm->cfg;
 	const u64 total = c->pages * PAGE_SIZE;
 	struct boot_params bp;
-	u64 end = 0;
 	u8 *acpi;
 
 	memset(&bp, 0, sizeof(bp));
-	if (load_kernel(vm, &bp, &end))
+	if (load_file(vm, c->kernel, &bp, load_kernel))
 		return -1;
 	if (strlen(c->cmdline) > bp.hdr.cmdline_size)
 		return span_fail(vm, "command line is longer than the kernel's %u",
 				 bp.hdr.cmdline_size);
-	if (c->initrd && load_initrd(vm, &bp, end))
+	if (c->initrd && load_file(vm, c->initrd, &bp, load_initrd))
 		return -1;
 	bp.hdr.type_of_loader = 0xff;
 	bp.hdr.cmd_line_ptr = CMDLINE_GPA;

@@ -152,9 +152,8 @@ int clock_agree_tsc(struct vmm *vm)
 	cs->wanted = PINGS_AT_START;
 	cs->pongs = 0;
 	ping(vm, 0);
-	if (loop_until(vm, measured, vm->cfg->timeout_ms))
-		return span_fail(vm, "node 0 answered %u of %u pings in %u ms", cs->pongs,
-				 cs->wanted, vm->cfg->timeout_ms);
+	if (loop_until(vm, measured, vm->cfg->timeout_ms, "node 0 did not answer all pings"))
+		return -1;
 	/* On one host there is one TSC. */
 	if (vm->cfg->transport != NUMASPAN_TCP)
 		return 0;
@@ -242,9 +241,9 @@ int clock_agree_kvm(struct vmm *vm)
 	if (vm->cfg->nr_nodes == 1)
 		return 0;
 	if (vm->cfg->node) {
-		if (!loop_until(vm, have_clock, vm->cfg->timeout_ms))
-			return set_clock(vm);
-		return span_fail(vm, "node 0 did not say its clock in %u ms", vm->cfg->timeout_ms);
+		if (loop_until(vm, have_clock, vm->cfg->timeout_ms, "node 0 did not say its clock"))
+			return -1;
+		return set_clock(vm);
 	}
 	/* Setting it makes KVM look at whether all TSCs match. */
 	if (ioctl(vm->fd, KVM_SET_CLOCK, &d))

@@ -305,16 +305,19 @@ void loop_once(struct vmm *vm, u64 until_ns)
  * @vm: this node
  * @done: the condition
  * @limit_ms: how long at most
+ * @else_fail: NULL, or what to end the span with when the time is over, as "X did not come"
  *
  * Return: 0; -1 when the span ended before, or the time is over.
  */
-int loop_until(struct vmm *vm, bool (*done)(struct vmm *vm), u32 limit_ms)
+int loop_until(struct vmm *vm, bool (*done)(struct vmm *vm), u32 limit_ms, const char *else_fail)
 {
 	const u64 until = now_ns() + limit_ms * 1000000ULL;
 
 	while (!done(vm)) {
-		if ((span_ended(vm) && !vm->closing) || now_ns() >= until)
+		if (span_ended(vm) && !vm->closing)
 			return -1;
+		if (now_ns() >= until)
+			return else_fail ? span_fail(vm, "%s in %u ms", else_fail, limit_ms) : -1;
 		loop_once(vm, until);
 	}
 	return span_ended(vm) && !vm->closing ? -1 : 0;
@@ -335,17 +338,15 @@ static bool all_reached(struct vmm *vm)
 }
 
 /* Waits until all nodes have come to a step; node 0 counts them. */
-static int together(struct vmm *vm, u32 step, const char *what)
+static int together(struct vmm *vm, u32 step, const char *else_fail)
 {
 	struct msg_step m = { .step = step };
-	u32 limit = 6 * vm->cfg->timeout_ms;
 
 	step_wanted = step;
 	if (vm->cfg->node)
 		link_send(vm, 0, M_STEP, &m);
-	if (loop_until(vm, all_reached, limit))
-		return span_fail(vm, "not all nodes came to the step \"%s\" in %u ms", what,
-				 limit);
+	if (loop_until(vm, all_reached, 6 * vm->cfg->timeout_ms, else_fail))
+		return -1;
 	if (!vm->cfg->node) {
 		vm->step = step;
 		link_broadcast(vm, M_GO, &m);
@@ -376,8 +377,8 @@ static int set_up(struct vmm *vm)
 		link_broadcast(vm, M_SETUP, &vm->setup);
 		return 0;
 	}
-	if (loop_until(vm, have_setup, vm->cfg->timeout_ms))
-		return span_fail(vm, "node 0 did not say its setup in %u ms", vm->cfg->timeout_ms);
+	if (loop_until(vm, have_setup, vm->cfg->timeout_ms, "node 0 did not say its setup"))
+		return -1;
 	if (!memcmp(vm->setup.cpuid, digest, sizeof(digest)) && vm->setup.tsc_khz)
 		return 0;
 	return span_fail(vm,
@@ -387,8 +388,8 @@ static int set_up(struct vmm *vm)
 static int bring_up(struct vmm *vm)
 {
 	if (link_connect(vm) || set_up(vm) || clock_agree_tsc(vm) || mem_create(vm) ||
-	    together(vm, STEP_MEMORY, "memory made") || mem_start(vm) ||
-	    together(vm, STEP_STARTED, "memory started") || vm_create(vm))
+	    together(vm, STEP_MEMORY, "not all nodes made their memory") || mem_start(vm) ||
+	    together(vm, STEP_STARTED, "not all nodes started their memory") || vm_create(vm))
 		return -1;
 	uart_reset(vm);
 	ioapic_reset(vm);
@@ -397,7 +398,7 @@ static int bring_up(struct vmm *vm)
 		return -1;
 	atomic_store(&vm->selftest, false);
 	if (clock_agree_kvm(vm) || (!vm->cfg->node && boot_load(vm)) ||
-	    together(vm, STEP_READY, "ready to boot"))
+	    together(vm, STEP_READY, "not all nodes were ready to boot"))
 		return -1;
 	vm->up = true;
 	return vcpus_start(vm, true);
@@ -430,7 +431,7 @@ static void stop_together(struct vmm *vm)
 {
 	if (vm->cfg->node)
 		link_send(vm, 0, M_STOPPED, NULL);
-	if (loop_until(vm, all_stopped, vm->cfg->timeout_ms))
+	if (loop_until(vm, all_stopped, vm->cfg->timeout_ms, NULL))
 		say(vm, "not all nodes stopped in %u ms", vm->cfg->timeout_ms);
 	if (!vm->cfg->node)
 		link_broadcast(vm, M_GONE, NULL);
@@ -459,7 +460,7 @@ static void take_down(struct vmm *vm)
 		stop_together(vm);
 	if (kind != END_RESET && vm->up)
 		stats_write(vm);
-	loop_until(vm, all_sent, 1000);
+	loop_until(vm, all_sent, 1000, NULL);
 	mem_stop(vm);
 	vm_destroy(vm);
 	mem_close(vm);

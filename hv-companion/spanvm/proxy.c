@@ -270,7 +270,7 @@ int proxy_selftest(struct vmm *vm)
 			return -1;
 		}
 	}
-	if (!loop_until(vm, all_came_back, vm->cfg->timeout_ms)) {
+	if (!loop_until(vm, all_came_back, vm->cfg->timeout_ms, NULL)) {
 		for (i = 0; i < vm->cfg->nr_cpus; i++)
 			bad += atomic_load(&vm->cpus[i].test_irq) > 1 ||
 			       atomic_load(&vm->cpus[i].test_nmi) > 1;

@@ -21,6 +21,18 @@ static const struct {
 	{ PORT_POWER, 3, D_POWER },
 };
 
+static enum device find_port(u64 port, u32 *off)
+{
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(ports); i++) {
+		*off = port - ports[i].port;
+		if (port - ports[i].port < ports[i].len)
+			return ports[i].dev;
+	}
+	return D_NONE;
+}
+
 /**
  * port_is_taken - has a device this port?
  * @port: the port
@@ -29,29 +41,21 @@ static const struct {
  */
 bool port_is_taken(u32 port)
 {
-	u32 i;
+	u32 off;
 
-	for (i = 0; i < ARRAY_SIZE(ports); i++)
-		if (port - ports[i].port < ports[i].len)
-			return true;
-	return port == PORT_KBD;
+	return find_port(port, &off) != D_NONE || port == PORT_KBD;
 }
 
 static enum device find(const struct config *c, bool mmio, u64 addr, u32 *off)
 {
-	u32 i;
-
-	*off = 0;
 	if (mmio) {
 		*off = addr - IOAPIC_BASE;
-		return addr >= IOAPIC_BASE && addr < IOAPIC_BASE + PAGE_SIZE ? D_IOAPIC : D_NONE;
+		return addr - IOAPIC_BASE < PAGE_SIZE ? D_IOAPIC : D_NONE;
 	}
-	for (i = 0; i < ARRAY_SIZE(ports); i++) {
-		*off = addr - ports[i].port;
-		if (addr - ports[i].port < ports[i].len)
-			return ports[i].dev;
-	}
-	return c->status_port >= 0 && addr == (u64)c->status_port ? D_STATUS : D_NONE;
+	*off = 0;
+	if (c->status_port >= 0 && addr == (u64)c->status_port)
+		return D_STATUS;
+	return find_port(addr, off);
 }
 
 static u8 bcd(u32 n)

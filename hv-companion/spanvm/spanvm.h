@@ -249,7 +249,7 @@ bool span_ended(struct vmm *vm);
 bool span_on_stop(struct vmm *vm, u32 from, const union msg *m);
 void wake_loop(struct vmm *vm);
 void loop_once(struct vmm *vm, u64 until_ns);
-int loop_until(struct vmm *vm, bool (*done)(struct vmm *vm), u32 limit_ms);
+int loop_until(struct vmm *vm, bool (*done)(struct vmm *vm), u32 limit_ms, const char *else_fail);
 u64 now_ns(void);
 void say(struct vmm *vm, const char *fmt, ...) __printf(2, 3);
 void *xzalloc(size_t n);
