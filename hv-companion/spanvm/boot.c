@@ -20,6 +20,7 @@
 #define TABLES_GPA	0x10000ULL	/* PML4, PDPT, four page directories */
 #define CMDLINE_GPA	0x20000ULL
 #define LOWMEM_END	0x9fc00ULL
+#define BIOS_GPA	0xffff0ULL
 #define HIGHMEM		0x100000ULL
 #define KERNEL_GPA	0x1000000ULL
 #define HDR_MAGIC	0x53726448	/* "HdrS" */
@@ -153,6 +154,17 @@ static void build_tables(u64 *t)
 		t[1024 + i] = i * HUGE_SIZE | 0x83;
 }
 
+/*
+ * What is where a BIOS begins.  A Linux that could have been booted by EFI, but was not, and
+ * finds hardware-reduced ACPI, reboots by a jump to it.
+ */
+static const u8 bios[] = {
+	0xba, (PORT_POWER + 2) & 0xff, (PORT_POWER + 2) >> 8,	/* mov $PORT_POWER + 2, %dx */
+	0xb0, RESET_VALUE,					/* mov $RESET_VALUE, %al */
+	0xee,							/* out %al, (%dx) */
+	0xf4,							/* hlt */
+};
+
 /**
  * boot_load - fill node 0's memory, and prepare vCPU 0
  * @vm: this node, which is node 0
@@ -184,6 +196,7 @@ int boot_load(struct vmm *vm)
 		add_e820(&bp, RAM_HIGH, total - RAM_HOLE + RAM_HIGH, 1);
 	memcpy(gpa_to_ptr(vm, PARAMS_GPA, sizeof(bp)), &bp, sizeof(bp));
 	memcpy(gpa_to_ptr(vm, CMDLINE_GPA, 2048), c->cmdline, strlen(c->cmdline) + 1);
+	memcpy(gpa_to_ptr(vm, BIOS_GPA, sizeof(bios)), bios, sizeof(bios));
 	build_tables(gpa_to_ptr(vm, TABLES_GPA, 6 * PAGE_SIZE));
 	acpi = gpa_to_ptr(vm, ACPI_GPA, ACPI_SIZE);
 	if (!acpi_build(c, acpi, ACPI_GPA, ACPI_SIZE))
