@@ -22,6 +22,7 @@
 #define NODES		3
 #define LAST_WORD	8	/* bytes that end the handshake: the acceptor's, for the dialer */
 #define TSC_KHZ		1000000
+#define SHAKE_NS	60000000000ULL	/* bound on a handshake; none comes near it */
 #define DRAIN_LIMIT	100000	/* turns of the event loop; each takes what is there */
 
 static struct config config;
@@ -403,7 +404,7 @@ static void *dialer(void *arg)
 {
 	struct side *s = arg;
 
-	s->result = auth_dial(s->vm, s->fd, 0, ROLE_CONTROL, now_ns() + 10000000000ULL);
+	s->result = auth_dial(s->vm, s->fd, 0, ROLE_CONTROL, now_ns() + SHAKE_NS);
 	shutdown(s->fd, SHUT_RDWR);
 	return NULL;
 }
@@ -414,7 +415,7 @@ static void *acceptor(void *arg)
 	enum conn_role role;
 	u32 from;
 
-	s->result = auth_accept(s->vm, s->fd, "the dialer", now_ns() + 10000000000ULL, &from,
+	s->result = auth_accept(s->vm, s->fd, "the dialer", now_ns() + SHAKE_NS, &from,
 				&role);
 	shutdown(s->fd, SHUT_RDWR);
 	return NULL;
@@ -517,7 +518,7 @@ static bool accepts(const u8 *p, size_t len)
 	if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) || write(pair[1], p, len) != (ssize_t)len)
 		tap_bail("socketpair: %s", strerror(errno));
 	shutdown(pair[1], SHUT_WR);
-	r = auth_accept(vm, pair[0], "a stranger", now_ns() + 10000000000ULL, &from, &role);
+	r = auth_accept(vm, pair[0], "a stranger", now_ns() + SHAKE_NS, &from, &role);
 	close(pair[0]);
 	close(pair[1]);
 	return !r;
