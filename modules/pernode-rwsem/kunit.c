@@ -122,10 +122,12 @@ static void expect_free(struct kunit *test, struct pernode_rwsem *sem)
 
 	KUNIT_EXPECT_FALSE(test, pernode_rwsem_is_locked(sem));
 	KUNIT_EXPECT_FALSE(test, pernode_rwsem_is_contended(sem));
-	KUNIT_EXPECT_EQ(test, atomic_read(&sem->strays), 0);
-	KUNIT_EXPECT_TRUE(test, nodes_empty(sem->open));
+	KUNIT_EXPECT_FALSE(test, rwsem_is_locked(&sem->rwsem));
 	if (!sem->table)
 		return;
+	KUNIT_EXPECT_FALSE(test, rwsem_is_locked(&sem->table->gate->rwsem));
+	KUNIT_EXPECT_EQ(test, atomic_read(&sem->table->gate->strays), 0);
+	KUNIT_EXPECT_TRUE(test, nodes_empty(sem->table->gate->open));
 	for_each_online_node(node) {
 		struct pernode_entry *entry = pernode_table_entry(sem->table, node);
 
@@ -155,10 +157,10 @@ static void read_test(struct kunit *test)
 	if (expanded(test)) {
 		KUNIT_EXPECT_EQ(test, atomic_read(&own_entry(sem)->word),
 				PERNODE_OPEN + PERNODE_READER);
-		KUNIT_EXPECT_FALSE(test, rwsem_is_locked(&sem->gate));
-		KUNIT_EXPECT_EQ(test, nodes_weight(sem->open), 1);
+		KUNIT_EXPECT_FALSE(test, rwsem_is_locked(&sem->table->gate->rwsem));
+		KUNIT_EXPECT_EQ(test, nodes_weight(sem->table->gate->open), 1);
 	} else {
-		KUNIT_EXPECT_TRUE(test, rwsem_is_locked(&sem->gate));
+		KUNIT_EXPECT_TRUE(test, rwsem_is_locked(&sem->rwsem));
 	}
 	pernode_up_read(sem);
 	/* Once it is open, an entry takes readers without the gate, and stays so. */
@@ -181,7 +183,11 @@ static void write_test(struct kunit *test)
 	pernode_down_write(sem);
 	KUNIT_EXPECT_TRUE(test, pernode_rwsem_is_locked(sem));
 	KUNIT_EXPECT_FALSE(test, pernode_rwsem_is_contended(sem));
-	KUNIT_EXPECT_TRUE(test, nodes_empty(sem->open));
+	KUNIT_EXPECT_TRUE(test, pernode_rwsem_is_write_locked(sem));
+	if (expanded(test)) {
+		KUNIT_EXPECT_FALSE(test, rwsem_is_locked(&sem->rwsem));
+		KUNIT_EXPECT_TRUE(test, nodes_empty(sem->table->gate->open));
+	}
 	KUNIT_EXPECT_EQ(test, pernode_down_read_trylock(sem), 0);
 	pernode_up_write(sem);
 	expect_free(test, sem);
@@ -269,7 +275,7 @@ static void killed_test(struct kunit *test)
 
 	pernode_down_read(sem);
 	/* To lockdep this is somebody else's from here on. */
-	rwsem_release(&sem->gate.dep_map, _RET_IP_);
+	rwsem_release(&sem->rwsem.dep_map, _RET_IP_);
 	be_killed();
 	err = pernode_down_write_killable(sem);
 	be_alive();
@@ -284,7 +290,7 @@ static void killed_test(struct kunit *test)
 	pernode_up_read_non_owner(sem);
 
 	write_at_once(test, sem);
-	rwsem_release(&sem->gate.dep_map, _RET_IP_);
+	rwsem_release(&sem->rwsem.dep_map, _RET_IP_);
 	be_killed();
 	err = pernode_down_read_killable(sem);
 	KUNIT_EXPECT_EQ(test, err, -EINTR);
@@ -292,7 +298,7 @@ static void killed_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, err, -EINTR);
 	be_alive();
 	KUNIT_EXPECT_TRUE(test, pernode_rwsem_is_locked(sem));
-	rwsem_acquire(&sem->gate.dep_map, 0, 1, _RET_IP_);
+	rwsem_acquire(&sem->rwsem.dep_map, 0, 1, _RET_IP_);
 	pernode_up_write(sem);
 	expect_free(test, sem);
 }
@@ -308,14 +314,14 @@ static void downgrade_test(struct kunit *test)
 	/* Readers come in, writers do not. */
 	KUNIT_EXPECT_EQ(test, pernode_down_read_trylock(sem), 1);
 	pernode_up_read(sem);
-	rwsem_release(&sem->gate.dep_map, _RET_IP_);
+	rwsem_release(&sem->rwsem.dep_map, _RET_IP_);
 	be_killed();
 	err = pernode_down_write_killable(sem);
 	be_alive();
 	KUNIT_EXPECT_EQ(test, err, -EINTR);
-	rwsem_acquire_read(&sem->gate.dep_map, 0, 1, _RET_IP_);
+	rwsem_acquire_read(&sem->rwsem.dep_map, 0, 1, _RET_IP_);
 	if (expanded(test))
-		KUNIT_EXPECT_FALSE(test, rwsem_is_locked(&sem->gate));
+		KUNIT_EXPECT_FALSE(test, rwsem_is_locked(&sem->table->gate->rwsem));
 	pernode_up_read(sem);
 	write_at_once(test, sem);
 	pernode_up_write(sem);
@@ -327,7 +333,7 @@ static void non_owner_test(struct kunit *test)
 	struct pernode_rwsem *sem = test->priv;
 
 	pernode_down_read(sem);
-	rwsem_release(&sem->gate.dep_map, _RET_IP_);
+	rwsem_release(&sem->rwsem.dep_map, _RET_IP_);
 	pernode_up_read_non_owner(sem);
 	write_at_once(test, sem);
 	pernode_up_write(sem);
@@ -384,9 +390,10 @@ static void table_test(struct kunit *test)
 	int node;
 
 	KUNIT_ASSERT_NOT_NULL(test, table);
-	KUNIT_EXPECT_EQ(test, table->nr, nr_node_ids);
 	KUNIT_EXPECT_TRUE(test, PAGE_ALIGNED(table));
-	for (node = 0; node < nr_node_ids; node++) {
+	KUNIT_EXPECT_TRUE(test, PAGE_ALIGNED(table->gate));
+	KUNIT_EXPECT_TRUE(test, nodes_equal(table->own, node_online_map));
+	for_each_node(node) {
 		entry = pernode_table_entry(table, node);
 		KUNIT_ASSERT_NOT_NULL(test, entry);
 		if (!node_online(node)) {
@@ -437,7 +444,7 @@ static void moved_test(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, pernode_rwsem_moved(sem));
 	KUNIT_EXPECT_EQ(test, sem->moves, 0U);
 	for (i = 1; i < PERNODE_MOVES; i++) {
-		sem->last_node = NUMA_NO_NODE;
+		sem->last_node = numa_node_id() + 1;
 		KUNIT_EXPECT_FALSE(test, pernode_rwsem_moved(sem));
 		KUNIT_EXPECT_EQ(test, sem->moves, i);
 		KUNIT_EXPECT_EQ(test, sem->last_node, numa_node_id());
@@ -447,7 +454,7 @@ static void moved_test(struct kunit *test)
 	}
 	KUNIT_EXPECT_EQ(test, try_with_irqs_off(sem), 1);
 	pernode_up_read(sem);
-	sem->last_node = NUMA_NO_NODE;
+	sem->last_node = numa_node_id() + 1;
 	/* Not before who may be in a trylock has left it; this task stands for one. */
 	rcu_read_lock();
 	moved[0] = pernode_rwsem_moved(sem);
@@ -456,6 +463,8 @@ static void moved_test(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, moved[0]);
 	KUNIT_EXPECT_FALSE(test, moved[1]);
 	KUNIT_EXPECT_GE(test, sem->moves, (unsigned int)PERNODE_MOVES);
+	/* From here on its users look twice. */
+	KUNIT_EXPECT_EQ(test, sem->last_node, NUMA_NO_NODE);
 	KUNIT_EXPECT_EQ(test, try_with_irqs_off(sem), 0);
 	synchronize_rcu();
 	KUNIT_ASSERT_TRUE(test, pernode_rwsem_moved(sem));
