@@ -24,12 +24,14 @@
 #define DEPTH		8
 #define PERIOD_NS	1000000		/* of a thread's own time */
 #define SAMPLES		200ULL		/* on each node */
+#define PATIENCE	20		/* times so many, for the first with build ids */
 
 /* One node's program */
 struct probe {
 	int stacks;		/* map: what bpf_get_stackid() stored */
 	int counts;		/* map: how often it stored something, and failed */
 	int prog;
+	u64 valid, wrong;	/* frames with build ids that were seen, and with another's */
 };
 
 struct thread {
@@ -217,14 +219,30 @@ static u64 irq_works(void)
 	return sum;
 }
 
+/* Take a look at what has been stored; of a stack that comes again the last stays there. */
+static void look(struct probe *p, const char *id)
+{
+	struct bpf_stack_build_id stack[DEPTH];
+	unsigned int key, i;
+
+	for (key = 0; key < STACKS; key++) {
+		if (!map_lookup(p->stacks, key, stack))
+			continue;
+		for (i = 0; i < DEPTH; i++) {
+			if (stack[i].status != BPF_STACK_BUILD_ID_VALID)
+				continue;
+			p->valid++;
+			p->wrong += !!memcmp(stack[i].build_id, id, BPF_BUILD_ID_SIZE);
+		}
+	}
+}
+
 int main(int argc, char **argv)
 {
 	static struct probe probes[TOPO_NODES];
 	static struct thread threads[MAX_THREADS];
-	struct bpf_stack_build_id stack[DEPTH];
 	const char *id = NULL;
-	u64 works, stored, failed, valid, wrong;
-	unsigned int key, i;
+	u64 works, stored, failed;
 	int node, t;
 
 	if (argc > 1) {
@@ -252,30 +270,22 @@ int main(int argc, char **argv)
 			failed = 0;
 			map_lookup(probes[node].counts, 0, &stored);
 			map_lookup(probes[node].counts, 1, &failed);
-		} while (stored + failed < SAMPLES);
+			look(&probes[node], id);
+		} while (stored + failed < SAMPLES ||
+			 (!probes[node].valid && stored + failed < PATIENCE * SAMPLES));
 	atomic_store(&stop, true);
 	for (t = 0; t < topo.nr_cpus; t++)
 		pthread_join(threads[t].id, NULL);
 	works = irq_works() - works;
 
 	for (node = 0; node < topo.nr_nodes; node++) {
-		valid = 0;
-		wrong = 0;
+		const struct probe *p = &probes[node];
+
 		stored = 0;
-		map_lookup(probes[node].counts, 0, &stored);
-		for (key = 0; key < STACKS; key++) {
-			if (!map_lookup(probes[node].stacks, key, stack))
-				continue;
-			for (i = 0; i < DEPTH; i++) {
-				if (stack[i].status != BPF_STACK_BUILD_ID_VALID)
-					continue;
-				valid++;
-				wrong += !!memcmp(stack[i].build_id, id, BPF_BUILD_ID_SIZE);
-			}
-		}
-		tap_ok(valid, "node %d: build ids of %llu stack frames, in %llu samples",
-		       topo.id[node], valid, stored);
-		tap_ok(!wrong, "node %d: they are this program's", topo.id[node]);
+		map_lookup(p->counts, 0, &stored);
+		tap_ok(p->valid, "node %d: stack frames with build ids, in %llu samples",
+		       topo.id[node], stored);
+		tap_ok(!p->wrong, "node %d: they are this program's", topo.id[node]);
 	}
 	tap_ok(works, "%llu irq_works have run, which release mmap_lock", works);
 	return tap_done();
