@@ -1,9 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Randomised exploration of a lock's schedules: explore.c. */
+/*
+ * Randomised exploration of a lock's schedules.  explore.c runs them and judges how they end;
+ * explore-rw.c and explore-spin.c have the programs of the two kinds of locks, and what must
+ * hold while they run.
+ */
 #ifndef DSMSIM_EXPLORE_H
 #define DSMSIM_EXPLORE_H
 
 #include "lock.h"
+
+#define EXPLORE_THREADS	4
+#define EXPLORE_STEPS	5
 
 /**
  * struct explore - what to explore
@@ -31,11 +38,58 @@ struct explore {
 bool explore(const struct explore *what);
 
 /**
- * explore_spin - the same, for a spinlock
- * @what: which
- *
- * Return: whether all were clean.
+ * struct explore_kind - programs for a kind of lock
+ * @program: make a random program of explored.threads threads on explored.nodes nodes, and the
+ *	locks it uses, explored.lock first; returns what to say of it in a listing
+ * @thread: a thread of it; the argument is a struct task_struct **, in explored.task
+ * @epilogue: when all have gone, a single thread: use the locks on every node
+ * @check: nobody holds them or waits: what is not as it should be, or NULL
  */
-bool explore_spin(const struct explore *what);
+struct explore_kind {
+	const char *(*program)(void);
+	void (*thread)(void *arg);
+	void (*epilogue)(void *arg);
+	const char *(*check)(void);
+};
+
+extern const struct explore_kind explore_rw, explore_spin;
+
+/**
+ * struct explored - the schedule that is being run
+ * @what: it is one of these
+ * @lock: the lock whose accesses a listing tells
+ * @task: the program's threads
+ * @nodes: nodes of the machine
+ * @threads: threads of the program
+ */
+struct explored {
+	const struct explore *what;
+	void *lock;
+	struct task_struct *task[EXPLORE_THREADS];
+	int nodes, threads;
+};
+
+extern struct explored explored;
+
+/**
+ * explore_tell - a line about the calling thread, if this schedule is being listed
+ * @fmt: as for printf()
+ */
+void __printf(1, 2) explore_tell(const char *fmt, ...);
+
+/**
+ * explore_touch - a shared access of the test's own, so that there is a point to switch at
+ */
+void explore_touch(void);
+
+/**
+ * explore_op - a random operation
+ * @share: how often a program has each
+ * @sum: of all shares
+ * @supported: can the lock do it?
+ *
+ * Return: its number.
+ */
+int explore_op(const unsigned char *share, int sum, bool (*supported)(int op));
 
 #endif

@@ -4,17 +4,15 @@
  *
  * Rounds, each with two new locks: threads have operations run, some of which use the second
  * lock, take the locks plainly, try them, go to other nodes.  What the locks protect is plain
- * memory.  Exit status: 0; 1 or a signal when something was wrong (66: libtsan's report); 2 for a
- * wrong command line.
+ * memory.
  */
-#include <pthread.h>
 #include <sched.h>
 
 #include "lock.h"
 #include "plat-pthread.h"
 #include "sim.h"
+#include "stress.h"
 
-#define OPS	400
 #define NESTED	0x4000000000000000UL
 
 /* What a lock protects: all the same, and the number of operations. */
@@ -24,9 +22,6 @@ struct shared {
 
 static struct shared shared[2];
 static struct lock_user user[2];
-static int nr_threads = 4;
-static u64 seed = 1;
-static int round_nr;
 static atomic_t ops_run[2];
 
 static unsigned long change(struct shared *s)
@@ -94,41 +89,12 @@ static void one_op(u64 *rng, unsigned long *last)
 	atomic_inc(&ops_run[0]);
 }
 
-static void *thread(void *arg)
+static void begin(void)
 {
-	int me = (long)arg, i;
-	u64 rng = sim_mix(seed * 1000003 + round_nr * 131 + me);
-	unsigned long last = 0;
-
-	plat_begin(me, me % nr_node_ids);
-	if (!(round_nr % 3))
-		user[0].ops->scarce(me % 3);
-	for (i = 0; i < OPS; i++)
-		one_op(&rng, &last);
-	return NULL;
-}
-
-static long number(const char *what, const char *text, long least, long most)
-{
-	char *end;
-	long n = strtol(text, &end, 10);
-
-	if (*end || end == text || n < least || n > most) {
-		fprintf(stderr, "stress-spin: %s %s: expected a number from %ld to %ld\n", what,
-			text, least, most);
-		exit(2);
-	}
-	return n;
-}
-
-static void run_round(void)
-{
-	pthread_t threads[PLAT_THREADS];
-	const char *wrong;
-	long i;
+	int i;
 
 	memset(shared, 0, sizeof(shared));
-	lock_ccsynch.vary(round_nr % 37);
+	lock_ccsynch.vary(stress_round % 37);
 	for (i = 0; i < 2; i++) {
 		atomic_set(&ops_run[i], 0);
 		user[i] = (struct lock_user){
@@ -136,11 +102,24 @@ static void run_round(void)
 		};
 		lock_user_init(&user[i]);
 	}
-	for (i = 0; i < nr_threads; i++)
-		if (pthread_create(&threads[i], NULL, thread, (void *)i))
-			plat_bug("cannot create a thread");
-	for (i = 0; i < nr_threads; i++)
-		pthread_join(threads[i], NULL);
+}
+
+static void thread(int me, u64 *rng)
+{
+	unsigned long last = 0;
+	int i;
+
+	if (!(stress_round % 3))
+		user[0].ops->scarce(me % 3);
+	for (i = 0; i < STRESS_OPS; i++)
+		one_op(rng, &last);
+}
+
+static void end(void)
+{
+	const char *wrong;
+	int i;
+
 	for (i = 0; i < 2; i++) {
 		wrong = lock_ccsynch.check(user[i].lock);
 		if (wrong)
@@ -152,28 +131,4 @@ static void run_round(void)
 	}
 }
 
-int main(int argc, char **argv)
-{
-	long seconds = 10;
-	u64 until;
-
-	if (argc > 4) {
-		fprintf(stderr, "stress-spin: %s: expected [SECONDS [THREADS [SEED]]], no more\n",
-			argv[4]);
-		return 2;
-	}
-	if (argc > 1)
-		seconds = number("SECONDS", argv[1], 1, 3600);
-	if (argc > 2)
-		nr_threads = number("THREADS", argv[2], 2, PLAT_THREADS);
-	if (argc > 3)
-		seed = number("SEED", argv[3], 0, 1L << 40);
-	plat_init();
-	plat_begin(PLAT_THREADS, 0);
-	until = plat_clock() + seconds * 1000000000ULL;
-	for (; !plat_passed(until); round_nr++)
-		run_round();
-	printf("stress-spin: %d rounds of %d threads and %d operations each, all clean\n",
-	       round_nr, nr_threads, OPS);
-	return 0;
-}
+const struct stress stress = { "stress-spin", begin, thread, end };

@@ -5,26 +5,18 @@
  *
  * Rounds, each with a new lock that has not expanded: threads read, write, try, are killed, go
  * to other nodes while they hold it, downgrade; and let the lock expand while it is in use.
- * Exit status: 0; 1 or a signal when something was wrong (66: libtsan's report); 2 for a wrong
- * command line.
  */
-#include <pthread.h>
 #include <sched.h>
-#include <time.h>
 
 #include "lock.h"
 #include "plat-pthread.h"
 #include "sim.h"
-
-#define OPS	400
+#include "stress.h"
 
 static const struct lock_ops *ops = &lock_pernode;
 static void *the_lock;
 static long value[8];		/* plain: libtsan watches */
 static atomic_t readers, writers;
-static int nr_threads = 4;
-static u64 seed = 1;
-static int round_nr;
 
 static void read_section(u64 *rng)
 {
@@ -111,7 +103,7 @@ static void one_op(int me, u64 *rng)
 		ops->used(the_lock);
 		return;
 	default:
-		plat_kill((me + 1) % nr_threads);
+		plat_kill((me + 1) % stress_threads);
 		return;
 	}
 	read_section(rng);
@@ -119,73 +111,35 @@ static void one_op(int me, u64 *rng)
 	ops->up_read(the_lock);
 }
 
-static void *thread(void *arg)
+static void begin(void)
 {
-	int me = (long)arg, i;
-	u64 rng = sim_mix(seed * 1000003 + round_nr * 131 + me);
+	the_lock = aligned_alloc(PAGE_SIZE, (ops->size + PAGE_SIZE - 1) & PAGE_MASK);
+	memset(the_lock, 0, ops->size);
+	ops->init(the_lock, 4);
+}
 
-	plat_begin(me, me % nr_node_ids);
-	for (i = 0; i < OPS; i++) {
-		one_op(me, &rng);
+static void thread(int me, u64 *rng)
+{
+	int i;
+
+	for (i = 0; i < STRESS_OPS; i++) {
+		one_op(me, rng);
 		WRITE_ONCE(current->sigpending, 0);
-		maybe_move(&rng);
-		if (i == OPS / 2 && !me && round_nr % 2 && ops->expand(the_lock))
+		maybe_move(rng);
+		if (i == STRESS_OPS / 2 && !me && stress_round % 2 && ops->expand(the_lock))
 			plat_bug("no memory");
 	}
-	return NULL;
 }
 
-static long number(const char *what, const char *text, long least, long most)
+static void end(void)
 {
-	char *end;
-	long n = strtol(text, &end, 10);
+	const char *wrong = ops->check(the_lock);
 
-	if (*end || end == text || n < least || n > most) {
-		fprintf(stderr, "stress: %s %s: expected a number from %ld to %ld\n", what,
-			text, least, most);
-		exit(2);
-	}
-	return n;
+	if (wrong)
+		plat_bug(wrong);
+	if (ops->destroy)
+		ops->destroy(the_lock);
+	free(the_lock);
 }
 
-int main(int argc, char **argv)
-{
-	pthread_t threads[PLAT_THREADS];
-	long seconds = 10, i;
-	const char *wrong;
-	u64 until;
-
-	if (argc > 4) {
-		fprintf(stderr, "stress: %s: expected [SECONDS [THREADS [SEED]]], no more\n",
-			argv[4]);
-		return 2;
-	}
-	if (argc > 1)
-		seconds = number("SECONDS", argv[1], 1, 3600);
-	if (argc > 2)
-		nr_threads = number("THREADS", argv[2], 2, PLAT_THREADS);
-	if (argc > 3)
-		seed = number("SEED", argv[3], 0, 1L << 40);
-	plat_init();
-	plat_begin(PLAT_THREADS, 0);
-	until = plat_clock() + seconds * 1000000000ULL;
-	for (; !plat_passed(until); round_nr++) {
-		the_lock = aligned_alloc(PAGE_SIZE, (ops->size + PAGE_SIZE - 1) & PAGE_MASK);
-		memset(the_lock, 0, ops->size);
-		ops->init(the_lock, 4);
-		for (i = 0; i < nr_threads; i++)
-			if (pthread_create(&threads[i], NULL, thread, (void *)i))
-				plat_bug("cannot create a thread");
-		for (i = 0; i < nr_threads; i++)
-			pthread_join(threads[i], NULL);
-		wrong = ops->check(the_lock);
-		if (wrong)
-			plat_bug(wrong);
-		if (ops->destroy)
-			ops->destroy(the_lock);
-		free(the_lock);
-	}
-	printf("stress: %d rounds of %d threads and %d operations each, all clean\n", round_nr,
-	       nr_threads, OPS);
-	return 0;
-}
+const struct stress stress = { "stress", begin, thread, end };
