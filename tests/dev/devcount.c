@@ -254,12 +254,7 @@ int main(int argc, char **argv)
 		}
 		if (c != 't')
 			return 2;
-		if (strcmp(optarg, "tcp") && strcmp(optarg, "loopback")) {
-			fprintf(stderr, "devcount: --transport '%s': expected loopback or tcp\n",
-				optarg);
-			return 2;
-		}
-		transport = strcmp(optarg, "tcp") ? NUMASPAN_LOOPBACK : NUMASPAN_TCP;
+		transport = span_transport("devcount", optarg);
 	}
 	run_nodes(2, transport);
 	run_nodes(3, transport);

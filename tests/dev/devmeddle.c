@@ -145,20 +145,6 @@ static int dial(int number)
 	return fd;
 }
 
-static int choose(const char *option, const char *s, const char * const *names, int n)
-{
-	int i;
-
-	for (i = 0; i < n; i++)
-		if (!strcmp(s, names[i]))
-			return i;
-	fprintf(stderr, "devmeddle: %s '%s': expected", option, s);
-	for (i = 0; i < n; i++)
-		fprintf(stderr, "%s %s", i ? " or" : "", names[i]);
-	fputc('\n', stderr);
-	exit(2);
-}
-
 static void help(void)
 {
 	printf("usage: devmeddle --listen PORT --connect PORT --damage flip|drop|repeat|random\n"
@@ -192,10 +178,12 @@ int main(int argc, char **argv)
 			to = span_number("devmeddle", "--connect", optarg, 1, 65535);
 			break;
 		case 'd':
-			damage = choose("--damage", optarg, damages, NR_DAMAGES);
+			damage = span_choice("devmeddle", "--damage", optarg, damages,
+					     NR_DAMAGES);
 			break;
 		case 'o':
-			connection = choose("--connection", optarg, connections, CONNECTIONS);
+			connection = span_choice("devmeddle", "--connection", optarg,
+						 connections, CONNECTIONS);
 			break;
 		case 't':
 			node = span_number("devmeddle", "--to", optarg, 0, 1);

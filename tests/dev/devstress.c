@@ -634,24 +634,11 @@ static void print_usage(void)
 
 static u64 parse_unsafe(const char *s)
 {
-	if (!strcmp(s, "drain"))
-		return NUMASPAN_UNSAFE_NO_DRAIN;
-	if (!strcmp(s, "hold"))
-		return NUMASPAN_UNSAFE_NO_HOLD;
-	if (!strcmp(s, "inval"))
-		return NUMASPAN_UNSAFE_NO_INVAL;
-	fprintf(stderr, "devstress: --unsafe '%s': expected drain, hold or inval\n", s);
-	exit(2);
-}
+	static const char * const names[] = { "drain", "hold", "inval" };
+	static const u64 flags[] = { NUMASPAN_UNSAFE_NO_DRAIN, NUMASPAN_UNSAFE_NO_HOLD,
+				     NUMASPAN_UNSAFE_NO_INVAL };
 
-static int parse_transport(const char *s)
-{
-	if (!strcmp(s, "loopback"))
-		return NUMASPAN_LOOPBACK;
-	if (!strcmp(s, "tcp"))
-		return NUMASPAN_TCP;
-	fprintf(stderr, "devstress: --transport '%s': expected loopback or tcp\n", s);
-	exit(2);
+	return flags[span_choice("devstress", "--unsafe", s, names, 3)];
 }
 
 int main(int argc, char **argv)
@@ -701,7 +688,7 @@ int main(int argc, char **argv)
 			cache_pages = span_number("devstress", "--cache", optarg, 64, 1 << 24);
 			break;
 		case 'T':
-			transport = parse_transport(optarg);
+			transport = span_transport("devstress", optarg);
 			break;
 		case 'H':
 			hold_us = span_number("devstress", "--hold", optarg, 0, 10000);

@@ -326,3 +326,42 @@ long span_number(const char *prog, const char *option, const char *s, long min, 
 	}
 	return v;
 }
+
+/**
+ * span_choice() - an option that is one of some words; another ends the program with status 2
+ * @prog:	program
+ * @option:	option
+ * @s:		its value
+ * @names:	words
+ * @n:		how many, two or more
+ *
+ * Return: the index of the word.
+ */
+int span_choice(const char *prog, const char *option, const char *s, const char * const *names,
+		int n)
+{
+	int i;
+
+	for (i = 0; i < n; i++)
+		if (!strcmp(s, names[i]))
+			return i;
+	fprintf(stderr, "%s: %s '%s': expected %s", prog, option, s, names[0]);
+	for (i = 1; i < n; i++)
+		fprintf(stderr, "%s %s", i < n - 1 ? "," : " or", names[i]);
+	fputc('\n', stderr);
+	exit(2);
+}
+
+/**
+ * span_transport() - the option --transport; a bad one ends the program with status 2
+ * @prog:	program
+ * @s:		its value
+ *
+ * Return: NUMASPAN_LOOPBACK or NUMASPAN_TCP.
+ */
+int span_transport(const char *prog, const char *s)
+{
+	static const char * const names[] = { "loopback", "tcp" };
+
+	return span_choice(prog, "--transport", s, names, 2) ? NUMASPAN_TCP : NUMASPAN_LOOPBACK;
+}

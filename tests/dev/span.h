@@ -47,6 +47,9 @@ bool span_wait_stopped(int fd, int timeout_ms, struct numaspan_status *st);
 const char *span_reason(unsigned int reason);
 void span_catch_sigbus(const struct span *s);
 long span_number(const char *prog, const char *option, const char *s, long min, long max);
+int span_choice(const char *prog, const char *option, const char *s, const char * const *names,
+		int n);
+int span_transport(const char *prog, const char *s);
 
 /* One instruction each: what the tests count. */
 static inline u64 load64(const void *p)
