@@ -204,6 +204,24 @@ kernel_program() {
 	note <"$work/kernel.err"
 }
 
+# kunit LABEL TREE OPTION...: KUnit's tests of pernode_rwsem in the kernel built in TREE; the
+# options are ci/kernel's
+kunit() {
+	local label=$1 tree=$2 add=$work/kunit
+	shift 2
+	mkdir -p "$add"
+	(cd "$top" && git ls-files modules/pernode-rwsem | xargs cp -t "$work" --parents)
+	make -s -C "$tree" M="$work/modules/pernode-rwsem" modules >&2
+	cp "$tree/lib/kunit/kunit.ko" "$work/modules/pernode-rwsem/pernode-rwsem-kunit.ko" "$add/"
+	rm -rf "$work/modules"
+	# shellcheck disable=SC2016 # for the guest's shell
+	kernel_program "$label" --kernel "$tree/arch/x86/boot/bzImage" --initrd-add "$add" "$@" -- \
+		sh -c '
+			insmod /kunit.ko enable=1 && insmod /pernode-rwsem-kunit.ko || exit
+			dmesg | sed -n "s/^\[[^]]*\]     \(ok\|not ok\|1\.\.\)/\1/p"
+			! dmesg | grep -q "\]     not ok"'
+}
+
 # insns NAME OPTION...: the instructions that insns counts in a kernel, put into the array NAME,
 # by what they are for
 insns() {
