@@ -22,6 +22,10 @@
 #include <linux/topology.h>
 #include <trace/events/lock.h>
 
+#ifdef CONFIG_PREEMPT_RT
+#error "ccsynch: who waits spins with preemption off, and so does what it runs: not for PREEMPT_RT"
+#endif
+
 /* A look at the global lock costs two transfers if it is too early: so long, ns, in between. */
 #define PAUSE_MIN	250U
 #define PAUSE_MAX	1000000U
@@ -225,13 +229,23 @@ static void put_record(void)
 	WRITE_ONCE(cpu->used, cpu->used - 1);
 }
 
+/*
+ * Has the clock come to @until?  Or have as many @rounds been looked, each of which takes a ns
+ * and more: with interrupts off the clock stands still after a tick, where the TSC is none to
+ * rely on.
+ */
+static bool passed(u64 until, u64 *rounds)
+{
+	return !*rounds || (s64)(until - local_clock()) <= 0 || !--*rounds;
+}
+
 static void relax(u64 ns)
 {
-	u64 until = local_clock() + ns;
+	u64 until = local_clock() + ns, rounds = ns;
 
 	do
 		cpu_relax();
-	while ((s64)(until - local_clock()) > 0);
+	while (!passed(until, &rounds));
 }
 
 static u32 take_ticket(struct ccsynch_table *t)
@@ -290,12 +304,20 @@ static unsigned int wait_turn(struct ccsynch_table *t, u32 ticket, u32 seen, u64
 	return looks;
 }
 
-static void lock_global(struct ccsynch_table *t)
+/* Without a record: wait for the global lock oneself. */
+static void lock_global(struct ccsynch *cs, unsigned long ip)
 {
-	u32 ticket = take_ticket(t);
+	struct ccsynch_table *t = cs->table;
+	u32 ticket = take_ticket(t), seen = now_serving(t);
 	u64 cost;
 
-	wait_turn(t, ticket, now_serving(t), &cost);
+	if (ticket != seen) {
+		lock_contended(&cs->dep_map, ip);
+		trace_contention_begin(cs, LCB_F_SPIN);
+		wait_turn(t, ticket, seen, &cost);
+		trace_contention_end(cs, 0);
+	}
+	lock_acquired(&cs->dep_map, ip);
 }
 
 static void unlock_global(struct ccsynch_table *t)
@@ -418,13 +440,13 @@ static void pass_on(struct ccsynch_table *t, struct ccsynch_node *node,
  */
 static void leave_lock(struct ccsynch_table *t, struct ccsynch_node *node, unsigned int linger)
 {
-	u64 until;
+	u64 until, rounds = linger;
 
 	if (linger) {
 		until = local_clock() + linger;
 		/* What was done can be seen by who gets it; pairs with the acquire in enter(). */
 		smp_store_release(&node->left, 1);
-		while (READ_ONCE(node->left) && (s64)(until - local_clock()) > 0)
+		while (READ_ONCE(node->left) && !passed(until, &rounds))
 			cpu_relax();
 		/* What others have done meanwhile, who left it again, is passed on, too. */
 		if (!xchg_acquire(&node->left, 0))
@@ -512,7 +534,7 @@ unsigned long ccsynch_run(struct ccsynch *cs, unsigned long arg)
 		result = enter(cs, node, rec, _RET_IP_) ? rec->result : combine(t, node, rec);
 		put_record();
 	} else {
-		lock_global(t);
+		lock_global(cs, _RET_IP_);
 		result = t->op(t->state, arg);
 		unlock_global(t);
 	}
@@ -531,7 +553,6 @@ EXPORT_SYMBOL_GPL(ccsynch_run);
  */
 void ccsynch_lock(struct ccsynch *cs)
 {
-	struct ccsynch_table *t = cs->table;
 	struct ccsynch_record *rec;
 	struct ccsynch_node *node;
 
@@ -540,10 +561,10 @@ void ccsynch_lock(struct ccsynch *cs)
 	spin_acquire(&cs->dep_map, 0, 0, _RET_IP_);
 	rec = get_record();
 	if (unlikely(!rec)) {
-		lock_global(t);
+		lock_global(cs, _RET_IP_);
 		return;
 	}
-	node = local_node(t);
+	node = local_node(cs->table);
 	rec->plain = true;
 	enter(cs, node, rec, _RET_IP_);
 	leave_queue(node, rec);

@@ -4,12 +4,15 @@
  *
  * As with a spinlock: a lock that is used in interrupts is used with interrupts off everywhere,
  * so by the irqsave functions or where they are off anyway; a combiner then has them off, too.
+ * The irqsave functions enable preemption last: an operation may have woken a task for this CPU,
+ * of which no interrupt tells.
  */
 #ifndef _LINUX_CCSYNCH_H
 #define _LINUX_CCSYNCH_H
 
 #include <linux/ccsynch_types.h>
 #include <linux/irqflags.h>
+#include <linux/preempt.h>
 
 extern struct ccsynch_params ccsynch_params;
 
@@ -50,9 +53,11 @@ static inline unsigned long ccsynch_run_irqsave(struct ccsynch *cs, unsigned lon
 {
 	unsigned long flags, result;
 
+	preempt_disable();
 	local_irq_save(flags);
 	result = ccsynch_run(cs, arg);
 	local_irq_restore(flags);
+	preempt_enable();
 	return result;
 }
 
@@ -82,8 +87,10 @@ static inline int __ccsynch_trylock_irqsave(struct ccsynch *cs, unsigned long *f
  */
 static inline void ccsynch_unlock_irqrestore(struct ccsynch *cs, unsigned long flags)
 {
+	preempt_disable();
 	ccsynch_unlock(cs);
 	local_irq_restore(flags);
+	preempt_enable();
 }
 
 #endif
