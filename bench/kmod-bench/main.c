@@ -24,6 +24,7 @@
 #include <linux/topology.h>
 
 #include "bench.h"
+#include "../../modules/params.h"
 
 static const struct lock_ops * const locks[] = {
 	&lock_spin, &lock_rwsem, &lock_percpu, &lock_pernode, &lock_none,
@@ -85,27 +86,17 @@ static char *word(char *buf, size_t size, const char *param)
 	return strim(buf);
 }
 
-static int check_number(const char *name, unsigned int value, unsigned int min,
-			unsigned int max)
-{
-	if (value >= min && value <= max)
-		return 0;
-	pr_err("%s=%u: expected %u to %u\n", name, value, min, max);
-	return -EINVAL;
-}
-
 static int find_lock(struct config *c)
 {
 	char buf[32], *name = word(buf, sizeof(buf), lock);
-	size_t i;
+	const char *names[ARRAY_SIZE(locks)];
+	int i;
 
 	for (i = 0; i < ARRAY_SIZE(locks); i++)
-		if (!strcmp(name, locks[i]->name))
-			break;
-	if (i == ARRAY_SIZE(locks)) {
-		pr_err("lock=%s: expected spinlock, rwsem, percpu, pernode or none\n", name);
-		return -EINVAL;
-	}
+		names[i] = locks[i]->name;
+	i = find_word("lock", name, names, ARRAY_SIZE(names));
+	if (i < 0)
+		return i;
 	if (locks[i]->broken != expect_broken) {
 		pr_err("lock=%s, expect_broken=%d: expected none and 1, or neither\n",
 		       name, expect_broken);
@@ -214,6 +205,7 @@ static int check_numbers(void)
 /* The parameters hold still; make a configuration of them, with its @place. */
 static int make_config(struct config *c)
 {
+	static const char * const places[] = { "spread", "packed" };
 	char buf[32], *where = word(buf, sizeof(buf), placement);
 	nodemask_t chosen;
 	int err;
@@ -221,11 +213,10 @@ static int make_config(struct config *c)
 	err = find_lock(c) ?: find_workload(c) ?: check_numbers();
 	if (err)
 		return err;
-	c->packed = !strcmp(where, "packed");
-	if (!c->packed && strcmp(where, "spread")) {
-		pr_err("placement=%s: expected spread or packed\n", where);
-		return -EINVAL;
-	}
+	err = find_word("placement", where, places, ARRAY_SIZE(places));
+	if (err < 0)
+		return err;
+	c->packed = err;
 	c->ops = ops;
 	c->rounds = rounds;
 	c->sample = sample;

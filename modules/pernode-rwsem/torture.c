@@ -13,17 +13,15 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/atomic.h>
-#include <linux/completion.h>
-#include <linux/cpumask.h>
 #include <linux/irq_work.h>
-#include <linux/kthread.h>
 #include <linux/module.h>
 #include <linux/percpu.h>
 #include <linux/pernode_rwsem.h>
 #include <linux/prandom.h>
-#include <linux/random.h>
 #include <linux/sched/signal.h>
-#include <linux/slab.h>
+
+#include "../params.h"
+#include "../torture.h"
 
 #define MAX_THREADS	256
 
@@ -50,9 +48,8 @@ static struct {
 } data;
 static atomic_t in_read, in_write, violations, wrong_count;
 static atomic64_t reads, writes, kills, downgrades, tries, tries_failed, irq_reads, moves;
-static atomic_t threads_left, readers_left;
-static DECLARE_COMPLETION(all_done);
-static struct task_struct **tasks;	/* readers, writers, the disturber */
+static atomic_t readers_left;
+static struct crew crew;	/* readers, writers, the disturber */
 
 struct irq_reader {
 	struct irq_work lock, unlock;
@@ -96,13 +93,9 @@ static void write_section(struct rnd_state *rnd)
 	atomic_dec(&in_write);
 }
 
-/* Go to another CPU, of another node where there is one. */
 static void move(struct rnd_state *rnd)
 {
-	unsigned int cpu = cpumask_nth(prandom_u32_state(rnd) % num_online_cpus(),
-				       cpu_online_mask);
-
-	if (cpu < nr_cpu_ids && !set_cpus_allowed_ptr(current, cpumask_of(cpu)))
+	if (move_anywhere(rnd))
 		atomic64_inc(&moves);
 }
 
@@ -123,12 +116,6 @@ static int lock_to_write(bool killable)
 		return -EINTR;
 	}
 	return killable ? pernode_down_write_killable(&sem) : (pernode_down_write(&sem), 0);
-}
-
-static void thread_ends(void)
-{
-	if (atomic_dec_and_test(&threads_left))
-		complete(&all_done);
 }
 
 static void reader_round(struct rnd_state *rnd)
@@ -160,12 +147,12 @@ static void reader_round(struct rnd_state *rnd)
 	atomic64_inc(&reads);
 }
 
-static int reader(void *arg)
+static void reader(unsigned int nr)
 {
 	struct rnd_state rnd;
 	unsigned int i;
 
-	prandom_seed_state(&rnd, (unsigned long)arg + 1);
+	prandom_seed_state(&rnd, nr + 1);
 	for (i = 0; i < rounds; i++) {
 		reader_round(&rnd);
 		if (i % 64 == 0)
@@ -173,17 +160,15 @@ static int reader(void *arg)
 		cond_resched();
 	}
 	atomic_dec(&readers_left);
-	thread_ends();
-	return 0;
 }
 
 /* Killed now and then, by disturber(); that only ends a wait that may be killed. */
-static int writer(void *arg)
+static void writer(unsigned int nr)
 {
 	struct rnd_state rnd;
 	u32 what;
 
-	prandom_seed_state(&rnd, (unsigned long)arg + 1000);
+	prandom_seed_state(&rnd, nr + 1000);
 	allow_signal(SIGKILL);
 	while (atomic_read(&readers_left)) {
 		what = prandom_u32_state(&rnd) % 8;
@@ -208,8 +193,6 @@ static int writer(void *arg)
 		if (what & 1)
 			schedule_timeout_interruptible(1);
 	}
-	thread_ends();
-	return 0;
 }
 
 /* In hard interrupt context, as BPF's stack traces do: lock, and leave in a later one. */
@@ -234,7 +217,7 @@ static void irq_unlock(struct irq_work *work)
 }
 
 /* Interrupts CPUs, and kills writers. */
-static int disturber(void *unused)
+static void disturber(void)
 {
 	struct rnd_state rnd;
 	struct irq_reader *irq;
@@ -247,30 +230,33 @@ static int disturber(void *unused)
 		if (!irq_work_is_busy(&irq->lock) && !irq_work_is_busy(&irq->unlock))
 			irq_work_queue(&irq->lock);
 		preempt_enable();
-		if (writers)
-			send_sig(SIGKILL, tasks[readers + prandom_u32_state(&rnd) % writers], 1);
+		if (writers) {
+			u32 nr = readers + prandom_u32_state(&rnd) % writers;
+
+			send_sig(SIGKILL, crew.task[nr], 1);
+		}
 		schedule_timeout_interruptible(1);
 	}
-	thread_ends();
-	return 0;
 }
 
-static int check_param(const char *name, unsigned int value, unsigned int min, unsigned int max)
+static int thread_fn(void *arg)
 {
-	if (value >= min && value <= max)
-		return 0;
-	pr_err("%s=%u: expected %u to %u\n", name, value, min, max);
-	return -EINVAL;
+	unsigned int nr = (unsigned long)arg;
+
+	if (nr < readers)
+		reader(nr);
+	else if (nr < readers + writers)
+		writer(nr);
+	else
+		disturber();
+	crew_leave(&crew);
+	return 0;
 }
 
 static int run(void)
 {
-	unsigned int i, n = readers + writers + 1;
 	int cpu, err;
 
-	tasks = kcalloc(n, sizeof(*tasks), GFP_KERNEL);
-	if (!tasks)
-		return -ENOMEM;
 	for_each_possible_cpu(cpu) {
 		struct irq_reader *irq = per_cpu_ptr(&irq_reader, cpu);
 
@@ -278,37 +264,14 @@ static int run(void)
 		init_irq_work(&irq->unlock, irq_unlock);
 		prandom_seed_state(&irq->rnd, cpu + 5000);
 	}
-	for (i = 0; i < n; i++) {
-		int (*fn)(void *) = i < readers ? reader :
-				    i < readers + writers ? writer : disturber;
-
-		tasks[i] = kthread_create(fn, (void *)(unsigned long)i, "pernode_torture/%u", i);
-		if (IS_ERR(tasks[i]))
-			break;
-		get_task_struct(tasks[i]);
-	}
-	if (i < n) {
-		err = PTR_ERR(tasks[i]);
-		while (i--) {
-			kthread_stop(tasks[i]);
-			put_task_struct(tasks[i]);
-		}
-		kfree(tasks);
-		return err;
-	}
-	atomic_set(&threads_left, n);
 	atomic_set(&readers_left, readers);
-	for (i = 0; i < n; i++)
-		wake_up_process(tasks[i]);
+	err = crew_create(&crew, readers + writers + 1, thread_fn, "pernode_torture");
+	if (err)
+		return err;
+	crew_start(&crew);
 	/* In the midst of it. */
 	err = expands ? pernode_rwsem_expand(&sem) : 0;
-	wait_for_completion(&all_done);
-	/* They have done all, but not yet left our code. */
-	while (n--) {
-		kthread_stop(tasks[n]);
-		put_task_struct(tasks[n]);
-	}
-	kfree(tasks);
+	crew_wait(&crew);
 	for_each_possible_cpu(cpu) {
 		irq_work_sync(&per_cpu_ptr(&irq_reader, cpu)->lock);
 		irq_work_sync(&per_cpu_ptr(&irq_reader, cpu)->unlock);
@@ -318,18 +281,18 @@ static int run(void)
 
 static int __init torture_init(void)
 {
-	int err;
+	static const char * const variants[] = { "pernode", "rwsem", "broken" };
+	int err, which;
 
-	if (check_param("readers", readers, 1, MAX_THREADS) ||
-	    check_param("writers", writers, 0, MAX_THREADS) ||
-	    check_param("rounds", rounds, 1, 100000000))
+	if (check_number("readers", readers, 1, MAX_THREADS) ||
+	    check_number("writers", writers, 0, MAX_THREADS) ||
+	    check_number("rounds", rounds, 1, 100000000))
 		return -EINVAL;
-	broken = !strcmp(variant, "broken");
-	expands = broken || !strcmp(variant, "pernode");
-	if (!expands && strcmp(variant, "rwsem")) {
-		pr_err("variant=%s: expected pernode, rwsem or broken\n", variant);
-		return -EINVAL;
-	}
+	which = find_word("variant", variant, variants, ARRAY_SIZE(variants));
+	if (which < 0)
+		return which;
+	broken = which == 2;
+	expands = which != 1;
 	pernode_rwsem_init(&sem);
 	err = run();
 	/* Nobody is in: a writer comes at once, and finds what it protects whole. */
