@@ -66,11 +66,11 @@ host_pid() { cat "$cluster/host$1/pid"; }
 # host_alive I: the process is there, and no other has got its number since
 host_alive() { [ "$(readlink "/proc/$(host_pid "$1")/cwd")" = "$cluster/host$1" ]; }
 
-# machine_args CPUS NODES MIB TCG: put into the array machine what the emulator is told of any
-# machine: CPUs and memory in equal parts on NUMA nodes; TCG: options of the translator; in
-# walk_load the rule for page walks
+# machine_args CPUS NODES MIB TCG [BARE]: put into the array machine what the emulator is told of
+# any machine: CPUs and memory in equal parts on NUMA nodes, but that the last BARE nodes have no
+# memory; TCG: options of the translator; in walk_load the rule for page walks
 machine_args() {
-	local cpus=$1 nodes=$2 mem=$3 j
+	local cpus=$1 nodes=$2 mem=$3 full=$(($2 - ${5:-0})) j numa
 	# shellcheck disable=SC2054 # commas are QEMU's
 	machine=(
 		-nodefaults -no-user-config -display none -no-reboot
@@ -84,8 +84,12 @@ machine_args() {
 		-smp "$cpus,sockets=$nodes" -m "$mem"
 	)
 	for ((j = 0; nodes > 1 && j < nodes; j++)); do
-		machine+=(-object "memory-backend-ram,id=ram$j,size=$((mem / nodes))M"
-			-numa "node,nodeid=$j,memdev=ram$j,cpus=$((j * cpus / nodes))-$(((j + 1) * cpus / nodes - 1))")
+		numa=node,nodeid=$j,cpus=$((j * cpus / nodes))-$(((j + 1) * cpus / nodes - 1))
+		if ((j < full)); then
+			machine+=(-object "memory-backend-ram,id=ram$j,size=$((mem / full))M")
+			numa+=,memdev=ram$j
+		fi
+		machine+=(-numa "$numa")
 	done
 }
 
