@@ -137,6 +137,39 @@ module_goes() {
 	done
 }
 
+# said_by MODULE: put into $said what a module has said last in host 0's log
+said_by() {
+	said=$(grep -h "${1//-/_}: " "$cluster/host0/kernel.log" | tail -n 1 | tr -d '\r' || true)
+	said=${said##*"${1//-/_}: "}
+}
+
+# torture MODULE PARAMETER...: load it on host 0, which runs it to its end, and unload it; what it
+# counted is in $said, its status in $status
+torture() {
+	status=0
+	host_exec -t 120 0 insmod "/share/$1.ko" "${@:2}" >&2 || status=$?
+	said_by "$1"
+	[ $status != 0 ] || host_exec 0 rmmod "$1"
+}
+
+# counted WHAT: its number in what was said last
+counted() { sed -n "s/.*[ ,]$1 \([0-9]*\).*/\1/p" <<<"$said"; }
+
+# refused MODULE PARAMETER... WHAT: insmod fails with EINVAL and the module says WHAT, no more;
+# busybox's insmod tries twice
+refused() {
+	local module=$1 what=${*: -1} log=$cluster/host0/kernel.log status=0 before new
+	before=$(wc -l <"$log")
+	host_exec 0 insmod "/share/$module.ko" "${@:2:$#-2}" 2>"$work/refused" || status=$?
+	new=$(tail -n +$((before + 1)) "$log" | tr -d '\r' | sed -n "s/.*${module//-/_}: //p" | sort -u)
+	if [ $status != 0 ] && [ "$new" = "$what" ] && grep -q 'Invalid argument' "$work/refused"; then
+		ok "refused: $new"
+	else
+		not_ok "${*:1:$#-1}: expected a refusal that says '$what': status $status: $new"
+		note <"$work/refused"
+	fi
+}
+
 # guest_prepare COMMAND...: what a guest needs that runs COMMAND, by the span_* settings
 guest_prepare() {
 	cluster=$work/cluster
