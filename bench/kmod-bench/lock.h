@@ -41,6 +41,7 @@ struct lock_ops {
 	unsigned long (*read)(void *lock, const struct work *work, unsigned long arg);
 };
 
-extern const struct lock_ops lock_spin, lock_rwsem, lock_percpu, lock_pernode, lock_none;
+extern const struct lock_ops lock_spin, lock_rwsem, lock_percpu, lock_pernode, lock_ccsynch,
+	lock_combine, lock_none;
 
 #endif

@@ -27,7 +27,8 @@
 #include "../../modules/params.h"
 
 static const struct lock_ops * const locks[] = {
-	&lock_spin, &lock_rwsem, &lock_percpu, &lock_pernode, &lock_none,
+	&lock_spin, &lock_rwsem, &lock_percpu, &lock_pernode, &lock_ccsynch, &lock_combine,
+	&lock_none,
 };
 
 static const struct workload * const workloads[] = {
@@ -36,7 +37,7 @@ static const struct workload * const workloads[] = {
 
 static char *lock = "spinlock";
 module_param(lock, charp, 0644);
-MODULE_PARM_DESC(lock, "spinlock, rwsem, percpu, pernode, or none (spinlock)");
+MODULE_PARM_DESC(lock, "spinlock, rwsem, percpu, pernode, ccsynch, combine, or none (spinlock)");
 static char *workload = "counter";
 module_param(workload, charp, 0644);
 MODULE_PARM_DESC(workload, "counter, list, or read0 to read100: % that only read (counter)");
