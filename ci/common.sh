@@ -69,3 +69,16 @@ prune() {
 	# shellcheck disable=SC2012 # our own names, and by time
 	ls -dt "$cache/$1"-*/ | tail -n +$((${2:-4} + 1)) | while read -r old; do rm -rf "$old"; done
 }
+
+# lock_modules TREE DIR: build the locks' modules, with their tests and benchmark, for the kernel
+# of a build tree; they, and that kernel's KUnit, are in DIR then, for --initrd-add
+lock_modules() {
+	local source
+	source=$(mktemp -d)
+	(cd "$top" && git ls-files modules bench/kmod-bench | xargs cp -t "$source" --parents)
+	echo 'obj-m += modules/pernode-rwsem/ modules/ccsynch/ bench/kmod-bench/' >"$source/Kbuild"
+	make -s -C "$1" M="$source" modules >&2
+	mkdir -p "$2"
+	cp "$source"/{modules/*,bench/kmod-bench}/*.ko "$1/lib/kunit/kunit.ko" "$2/"
+	rm -rf "$source"
+}

@@ -131,7 +131,7 @@ static void run_once(struct cell *cell, struct request *req)
 static unsigned long op(void *state, unsigned long arg)
 {
 	struct request *req = (struct request *)arg;
-	bool now = req->what % 256 == 0;
+	bool now = req->what % 64 == 0;
 	struct cell *cell = state;
 
 	if (current != req->from)
