@@ -237,14 +237,9 @@ kernel_program() {
 	note <"$work/kernel.err"
 }
 
-# A shell script, for sh -c: a command runs while CPUs 1 and 3 go and come; it says how often.  The
-# scheduler of 6.12 loses count of its fair servers' bandwidth when CPUs go, and warns of that
-# (kernel/sched/deadline.c: running_bw), so they are off.
+# A shell script, for sh -c: a command runs while CPUs 1 and 3 go and come; it says how often
 # shellcheck disable=SC2016,SC2034 # for another shell, and used by others
 cpus_go='
-	for server in /sys/kernel/debug/sched/fair_server/*/runtime; do
-		[ ! -e "$server" ] || echo 0 >"$server"
-	done
 	"$@" &
 	times=0
 	while kill -0 $! 2>/dev/null; do
