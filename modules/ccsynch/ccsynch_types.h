@@ -47,7 +47,7 @@
 #include <linux/build_bug.h>
 #include <linux/cache.h>
 #include <linux/lockdep.h>
-#include <linux/mm.h>
+#include <asm/page.h>
 #include <linux/stddef.h>
 #include <linux/types.h>
 
