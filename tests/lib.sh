@@ -253,14 +253,14 @@ cpus_go='
 	echo "# CPUs went and came: $times"
 	wait $!'
 
-# kunit LABEL OPTION...: KUnit's tests of the locks, all of them, in a kernel that has pernode_rwsem
+# kunit LABEL OPTION...: KUnit's tests of the locks, all of them, in a kernel that has them
 # and for which lock_modules are in $work/add; on a machine whose third node has no memory
 kunit() {
 	local label=$1
 	shift
 	# shellcheck disable=SC2016 # for the guest's shell
 	kernel_program "$label" --bare-nodes 1 --initrd-add "$work/add" "$@" -- sh -c '
-		insmod /kunit.ko enable=1 && insmod /ccsynch.ko || exit
+		insmod /kunit.ko enable=1 || exit
 		for module in /*-kunit.ko; do
 			insmod "$module" || exit
 		done
