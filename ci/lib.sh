@@ -22,9 +22,8 @@ host_trouble+='|INFO: task .* blocked|rcu.* detected|refcount_t:|possible .*dead
 host_trouble+='|Bad page|Out of memory|soft lockup|hard LOCKUP|list_(add|del) corruption|UBSAN|KASAN|KCSAN'
 host_trouble+='|Bad rss-counter|suspicious RCU usage|non-static key'
 
-# But this: the scheduler of 6.12 loses count of the bandwidth of CPUs' fair servers, most often
-# where CPUs go and come; it warns of that where SCHED_DEBUG is configured, as Debian has it.
-kernel_bug='WARNING: .* at (kernel/sched/deadline\.c:[0-9]+ )?(inactive_task_timer|task_non_contending)'
+# But what a test expects of it: in the environment, a pattern of a warning that says nothing of us
+kernel_bug=${kernel_bug-}
 
 # quoted WORD...: the words as one line of POSIX shell
 quoted() {
@@ -297,7 +296,10 @@ cluster_open() {
 
 # complaints LOG: print what a kernel complained about, if anything; true if there was something
 complaints() {
-	awk -v known="$kernel_bug" '$0 ~ known { skip = 1; next } /---\[ end trace/ { skip = 0 } !skip { print NR ":" $0 }' "$1" |
+	kernel_bug=$kernel_bug awk '
+		ENVIRON["kernel_bug"] != "" && $0 ~ ENVIRON["kernel_bug"] { skip = 1; next }
+		/---\[ end trace/ { skip = 0 }
+		!skip { print NR ":" $0 }' "$1" |
 		grep -E -A 30 -e "$host_trouble" | head -n 60
 	[ "${PIPESTATUS[1]}" != 1 ]
 }
