@@ -264,7 +264,7 @@ kunit() {
 	local label=$1
 	shift
 	# shellcheck disable=SC2016 # for the guest's shell
-	kernel_bug=$cpus_go_bug kernel_program "$label" --bare-nodes 1 --initrd-add "$work/add" "$@" -- sh -c '
+	kernel_program "$label" --bare-nodes 1 --initrd-add "$work/add" "$@" -- sh -c '
 		insmod /kunit.ko enable=1 || exit
 		for module in /*-kunit.ko; do
 			insmod "$module" || exit
