@@ -295,7 +295,8 @@ static int step(struct ns_node *n, struct ns_page *p, u8 event, const struct ns_
 
 			if (a->op == NS_ACT_CLOSE)
 				close = true;
-			if (a->op == NS_ACT_WAKE)
+			/* Who waits to write to a copy that goes away refers to it. */
+			if (a->op == NS_ACT_WAKE || a->op == NS_ACT_CLOSE)
 				wake_up_all(ns_page_wq(n, p));
 			if (a->op != NS_ACT_SEND && a->op != NS_ACT_SEND_PAGE)
 				continue;

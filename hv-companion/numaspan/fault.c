@@ -155,6 +155,20 @@ static bool lock_writable(struct ns_node *n, struct ns_page *p, struct page *pag
 }
 
 /*
+ * Need a writer wait no more: it has its permission, or its copy, @page, goes to another node that
+ * writes.  That node waits until nobody refers to the copy, and the fault does.
+ */
+static bool upgrade_over(struct ns_node *n, struct ns_page *p, struct page *page)
+{
+	bool lost;
+
+	spin_lock(&p->lock);
+	lost = p->page != page || p->c.closing != NS_CLOSING_NO;
+	spin_unlock(&p->lock);
+	return lost || ns_access_ready(n, p, true);
+}
+
+/*
  * A page mapped for reading is written to.  The mm's lock cannot be dropped here, so the wait
  * is as long as a fault usually takes, and then the access starts over in ->fault.  The request
  * has to go out here: readers on this node may map the page again before ->fault sees the
@@ -178,7 +192,7 @@ static vm_fault_t ns_vm_page_mkwrite(struct vm_fault *vmf)
 	if (!ns_stopped(n))
 		ns_upgrade(n, p);
 	usual = min_t(u64, READ_ONCE(n->latency_ns), 10 * NSEC_PER_MSEC);
-	wait_event_interruptible_timeout(*ns_page_wq(n, p), ns_access_ready(n, p, true),
+	wait_event_interruptible_timeout(*ns_page_wq(n, p), upgrade_over(n, p, vmf->page),
 					 nsecs_to_jiffies(2 * usual) + 1);
 	if (lock_writable(n, p, vmf->page)) {
 		account(n, p, vmf, true, &info, start);
