@@ -22,6 +22,9 @@ host_trouble+='|INFO: task .* blocked|rcu.* detected|refcount_t:|possible .*dead
 host_trouble+='|Bad page|Out of memory|soft lockup|hard LOCKUP|list_(add|del) corruption|UBSAN|KASAN|KCSAN'
 host_trouble+='|Bad rss-counter|suspicious RCU usage|non-static key'
 
+# CPUs in lockstep: none is so many instructions, or nanoseconds, ahead of another
+quantum=1000
+
 # But what a test expects of it: in the environment, a pattern of a warning that says nothing of us
 kernel_bug=${kernel_bug-}
 
@@ -106,10 +109,10 @@ host_boot() {
 	: >"$cluster/share/host$i/done"
 	pushd "$cluster/host$i" >/dev/null || return
 	mkfifo agent.in agent.out qmp.in qmp.out
-	machine_args "$cpus" "$nodes" "$mem" "thread=multi,x-time-shift=$slow"
+	machine_args "$cpus" "$nodes" "$mem" "$tcg"
 	# shellcheck disable=SC2054 # commas are QEMU's
 	args=(
-		"${machine[@]}"
+		"${machine[@]}" "${icount[@]}"
 		-chardev "file,id=console,path=kernel.log" -serial chardev:console
 		-chardev "pipe,id=agent,path=agent" -serial chardev:agent
 		-chardev "pipe,id=qmp,path=qmp" -mon chardev=qmp,mode=control
@@ -133,13 +136,14 @@ host_boot() {
 }
 
 # cluster_up DIR [--hosts N] [--walk intel|amd] [--host-cpus C] [--host-mem MIB]
-#	[--host-nodes K] [--host-append STR] [--time-shift S] [--detach]: boot N hosts, with the
+#	[--host-nodes K] [--host-append STR] [--time-shift S | --lockstep] [--detach]: boot N hosts, with the
 # folder DIR, and wait until each takes jobs.  Without --detach they die with the calling
 # shell.  A host has K NUMA nodes, which share its CPUs and memory equally.  In the hosts
-# time passes 2^S times slower than outside.
+# time passes 2^S times slower than outside; with --lockstep it is counted in instructions, and
+# a host's CPUs advance side by side.
 cluster_up() {
 	local hosts=1 walk=intel cpus=2 mem=512 nodes=1 append='' slow=0 bound=(setpriv --pdeathsig KILL)
-	local i tries emulator image walk_load
+	local i tries emulator image walk_load lockstep='' tcg icount=()
 	cluster=$(realpath -m "$1")
 	shift
 	while [ $# -gt 0 ]; do
@@ -151,12 +155,18 @@ cluster_up() {
 		--host-nodes) nodes=$2 ;;
 		--host-append) append=$2 ;;
 		--time-shift) slow=$2 ;;
+		--lockstep) lockstep=1; shift; continue ;;
 		--detach) bound=(setsid); shift; continue ;;
 		*) die "cluster_up: '$1': unknown option" ;;
 		esac
 		shift 2
 	done
 	case $walk in intel) walk_load=on ;; amd) walk_load=off ;; esac
+	tcg=thread=multi,x-time-shift=$slow
+	if [ -n "$lockstep" ]; then
+		tcg=thread=single,x-quantum=$quantum
+		icount=(-icount shift=0)
+	fi
 	emulator=$("$ci/emulator")
 	image=$("$ci/host-image")
 	mkdir -p "$cluster/share"
@@ -359,6 +369,7 @@ guest_initrd() {
 # The span that the functions below run; a test sets what it needs otherwise.
 span_nodes=2 span_cpus=1 span_mem=256 span_cache=64 span_hosts=1
 span_transport=loopback span_append='' span_extra='' span_module_args=''
+span_pin=''	# not empty: each vCPU has an emulated CPU of its own
 span_timeout=30	# s; a busy machine may stand still for a while
 
 # span_host N: the host of node N
@@ -375,6 +386,12 @@ span_host_mem() {
 span_host_cpus() {
 	# shellcheck disable=SC2017 # nodes of a host, rounded up
 	echo $(((span_nodes + span_hosts - 1) / span_hosts * span_cpus + 1))
+}
+
+# span_cpus_of N: the emulated CPUs of node N's vCPUs, where none has two
+span_cpus_of() {
+	local first=$(($1 / span_hosts * span_cpus))
+	seq -s , $first $((first + span_cpus - 1))
 }
 
 # span_cmdline: the guest's command line
@@ -445,6 +462,7 @@ span_config() {
 			memory = ${span_mem}M
 			cache = ${span_cache}M
 			cpus = $span_cpus
+			${span_pin:+pin = $(span_cpus_of "$n")}
 		EOF
 	done
 }
