@@ -6,13 +6,13 @@
  * the configuration; the two MACs have different labels, so neither can be reflected.
  * The acceptor speaks last, so after a handshake nothing of it is left unread on either
  * side.  Nothing that a peer sent is used before its MAC has been checked, except to say
- * why it is refused.
+ * why it is refused.  A handshake goes on when its socket is ready and never waits, so that
+ * any number are under way at once and nobody holds up another.
  */
 #include <errno.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +22,7 @@
 #include "spanvm.h"
 
 #define HELLO_MAGIC	0x4c4c4548
+#define VERDICT_LEN	offsetof(struct proof, mac)
 
 enum verdict {
 	V_OK, V_VERSION, V_SPAN, V_KEY, V_NODE, V_CONFIG, V_INCARNATION, V_DUPLICATE, V_NR
@@ -36,22 +37,6 @@ static const char *const verdicts[] = {
 	[V_CONFIG] = "another configuration (nodes, memory, cpus, transport, timeout, hold)",
 	[V_INCARNATION] = "another incarnation of the span",
 	[V_DUPLICATE] = "already connected",
-};
-
-/* What the dialer says first, and the acceptor answers with. */
-struct hello {
-	u32 magic, version;	/* these two never move */
-	u64 span_id;
-	u32 from, to, role, incarnation;
-	u8 digest[MAC_LEN];
-	u8 nonce[NONCE_LEN];
-};
-
-/* A refusal and the acceptor's last word end before the MAC, the dialer's before the hello. */
-struct proof {
-	u32 magic, verdict;
-	u8 mac[MAC_LEN];
-	struct hello hello;
 };
 
 /**
@@ -110,56 +95,14 @@ void auth_random(void *p, size_t len)
 	}
 }
 
-static int wait_fd(int fd, short events, u64 until_ns)
+/* A handshake fits in what a fresh connection takes without blocking. */
+static int put(struct shake *s, const void *buf, size_t len)
 {
-	struct pollfd p = { .fd = fd, .events = events };
-	u64 now = now_ns();
+	ssize_t n = send(s->fd, buf, len, MSG_DONTWAIT | MSG_NOSIGNAL);
 
-	if (now >= until_ns)
-		return -ETIMEDOUT;
-	return poll(&p, 1, (until_ns - now) / 1000000 + 1) < 0 && errno != EINTR ? -errno : 0;
-}
-
-static int get(int fd, void *buf, size_t len, u64 until_ns)
-{
-	size_t done = 0;
-	ssize_t n;
-	int r;
-
-	while (done < len) {
-		r = wait_fd(fd, POLLIN, until_ns);
-		if (r)
-			return r;
-		n = recv(fd, (u8 *)buf + done, len - done, MSG_DONTWAIT);
-		if (!n)
-			return -ECONNRESET;
-		if (n > 0)
-			done += n;
-		else if (errno != EAGAIN && errno != EINTR)
-			return -errno;
-	}
-	return 0;
-}
-
-static int put(int fd, const void *buf, size_t len, u64 until_ns)
-{
-	size_t done = 0;
-	ssize_t n;
-	int r;
-
-	while (done < len) {
-		n = send(fd, (const u8 *)buf + done, len - done, MSG_DONTWAIT | MSG_NOSIGNAL);
-		if (n > 0) {
-			done += n;
-			continue;
-		}
-		if (errno != EAGAIN && errno != EINTR)
-			return -errno;
-		r = wait_fd(fd, POLLOUT, until_ns);
-		if (r)
-			return r;
-	}
-	return 0;
+	if (n == (ssize_t)len)
+		return AUTH_MORE;
+	return n < 0 ? -errno : -ENOBUFS;
 }
 
 static void fill_hello(const struct vmm *vm, struct hello *h, u32 to, enum conn_role role)
@@ -195,142 +138,136 @@ static enum verdict compare(const struct hello *mine, const struct hello *theirs
 	return V_OK;
 }
 
-static int refused_by(struct vmm *vm, u32 peer, u32 verdict)
+/* The MAC over both hellos, the dialer's first. */
+static void prove(struct vmm *vm, const char *label, const struct hello *dialer,
+		  const struct hello *acceptor, u8 mac[MAC_LEN])
 {
-	span_end(vm, END_FAIL, 1, false, "node %u at %s refused us: %s", peer,
-		 vm->cfg->nodes[peer].addr.text,
-		 verdict < V_NR ? verdicts[verdict] : "reason unknown");
+	auth_mac(vm->cfg, label, dialer, sizeof(*dialer), acceptor, sizeof(*acceptor), mac);
+}
+
+/* The acceptor's verdict, which says whether the handshake goes on. */
+static int heed(struct vmm *vm, const struct shake *s, const struct proof *in, int go_on)
+{
+	const u32 v = in->magic == HELLO_MAGIC ? in->verdict : V_VERSION;
+
+	if (v == V_OK)
+		return go_on;
+	span_fail(vm, "node %u at %s refused us: %s", s->peer, vm->cfg->nodes[s->peer].addr.text,
+		  v < V_NR ? verdicts[v] : "reason unknown");
 	return -EACCES;
 }
 
-/**
- * auth_dial - the dialing side of the handshake
- * @vm: this node
- * @fd: a connected socket
- * @peer: the node that should be at the other end
- * @role: what the connection is for
- * @until_ns: give up then
- *
- * Return: 0; -EACCES after span_end() when one side refuses the other; another negative
- * errno when the connection failed and may be tried again.
- */
-int auth_dial(struct vmm *vm, int fd, u32 peer, enum conn_role role, u64 until_ns)
+static int dial_step(struct vmm *vm, struct shake *s)
 {
-	struct hello mine;
-	struct proof in, out;
+	const struct proof *in = &s->in.answer.proof;
+	struct proof out = { .magic = HELLO_MAGIC };
 	u8 want[MAC_LEN];
-	u32 v;
 	int r;
 
-	fill_hello(vm, &mine, peer, role);
-	r = put(fd, &mine, sizeof(mine), until_ns);
-	if (!r)
-		r = get(fd, &in, offsetof(struct proof, mac), until_ns);
-	if (r)
-		return r;
-	if (in.magic != HELLO_MAGIC)
-		return refused_by(vm, peer, V_VERSION);
-	if (in.verdict != V_OK)
-		return refused_by(vm, peer, in.verdict);
-	r = get(fd, in.mac, sizeof(in) - offsetof(struct proof, mac), until_ns);
-	if (r)
-		return r;
-	auth_mac(vm->cfg, "accept", &mine, sizeof(mine), &in.hello, sizeof(in.hello), want);
-	v = CRYPTO_memcmp(want, in.mac, MAC_LEN) ? V_KEY : compare(&mine, &in.hello);
-	memset(&out, 0, sizeof(out));
-	out.magic = HELLO_MAGIC;
-	out.verdict = v;
-	if (v == V_OK)
-		auth_mac(vm->cfg, "dial", &mine, sizeof(mine), &in.hello, sizeof(in.hello),
-			 out.mac);
-	r = put(fd, &out, offsetof(struct proof, hello), until_ns);
-	if (v != V_OK) {
-		span_end(vm, END_FAIL, 1, false, "refused node %u at %s: %s", peer,
-			 vm->cfg->nodes[peer].addr.text, verdicts[v]);
+	switch (s->want) {
+	case 0:
+		fill_hello(vm, &s->mine, s->peer, s->role);
+		s->want = VERDICT_LEN;
+		return put(s, &s->mine, sizeof(s->mine));
+	case VERDICT_LEN:
+		s->want = sizeof(*in);
+		return heed(vm, s, in, AUTH_MORE);
+	case sizeof(*in):
+		prove(vm, "accept", &s->mine, &in->hello, want);
+		out.verdict = CRYPTO_memcmp(want, in->mac, MAC_LEN) ? V_KEY :
+			      compare(&s->mine, &in->hello);
+		if (out.verdict == V_OK)
+			prove(vm, "dial", &s->mine, &in->hello, out.mac);
+		r = put(s, &out, offsetof(struct proof, hello));
+		s->want += VERDICT_LEN;
+		if (out.verdict == V_OK)
+			return r;
+		span_fail(vm, "refused node %u at %s: %s", s->peer,
+			  vm->cfg->nodes[s->peer].addr.text, verdicts[out.verdict]);
 		return -EACCES;
 	}
-	if (!r)
-		r = get(fd, &in, offsetof(struct proof, mac), until_ns);
-	if (r)
-		return r;
-	return in.magic == HELLO_MAGIC && in.verdict == V_OK ? 0 :
-	       refused_by(vm, peer, in.verdict);
+	return heed(vm, s, &s->in.answer.last, 0);
 }
 
-static int refuse(struct vmm *vm, int fd, const char *who, u32 v, u64 until_ns)
+static int refuse(struct vmm *vm, struct shake *s, u32 v)
 {
 	struct proof out = { .magic = HELLO_MAGIC, .verdict = v };
 
-	put(fd, &out, offsetof(struct proof, mac), until_ns);
-	say(vm, "refused %s: %s", who, verdicts[v]);
+	put(s, &out, VERDICT_LEN);
+	say(vm, "refused %s: %s", s->who, verdicts[v]);
 	return -EACCES;
 }
 
-/**
- * auth_accept - the accepting side of the handshake
- * @vm: this node
- * @fd: an accepted socket
- * @who: its address, for messages
- * @until_ns: give up then
- * @peer: the node at the other end
- * @role: what the connection is for
- *
- * Return: 0, or a negative errno; the reason was said on stderr.
- */
-int auth_accept(struct vmm *vm, int fd, const char *who, u64 until_ns, u32 *peer,
-		enum conn_role *role)
+static int accept_step(struct vmm *vm, struct shake *s)
 {
-	const size_t fixed = offsetof(struct hello, span_id);
-	struct hello theirs;
-	struct proof in, out;
+	const struct hello *h = &s->in.question.hello;
+	const struct proof *in = &s->in.question.proof;
+	struct proof out = { .magic = HELLO_MAGIC };
 	u8 want[MAC_LEN];
-	struct peer *p;
 	u32 v;
 	int r;
 
-	r = get(fd, &theirs, fixed, until_ns);
-	if (r)
-		goto broken;
-	if (theirs.magic != HELLO_MAGIC) {
-		say(vm, "refused %s: not spanvm", who);
-		return -EACCES;
+	switch (s->want) {
+	case 0:
+		s->want = offsetof(struct hello, span_id);
+		return AUTH_MORE;
+	case offsetof(struct hello, span_id):
+		if (h->magic != HELLO_MAGIC) {
+			say(vm, "refused %s: not spanvm", s->who);
+			return -EACCES;
+		}
+		s->want = sizeof(*h);
+		return h->version == LINK_VERSION ? AUTH_MORE : refuse(vm, s, V_VERSION);
+	case sizeof(*h):
+		fill_hello(vm, &s->mine, h->from, h->role);
+		v = compare(&s->mine, h);
+		if (v == V_OK && (h->from >= vm->cfg->nr_nodes || h->from <= vm->cfg->node ||
+				  (h->role != ROLE_CONTROL && h->role != ROLE_DATA)))
+			v = V_NODE;
+		if (v != V_OK)
+			return refuse(vm, s, v);
+		out.hello = s->mine;
+		prove(vm, "accept", h, &s->mine, out.mac);
+		s->want += offsetof(struct proof, hello);
+		return put(s, &out, sizeof(out));
 	}
-	if (theirs.version != LINK_VERSION)
-		return refuse(vm, fd, who, V_VERSION, until_ns);
-	r = get(fd, (u8 *)&theirs + fixed, sizeof(theirs) - fixed, until_ns);
-	if (r)
-		goto broken;
-	memset(&out, 0, sizeof(out));
-	out.magic = HELLO_MAGIC;
-	fill_hello(vm, &out.hello, theirs.from, theirs.role);
-	v = compare(&out.hello, &theirs);
-	if (v == V_OK && (theirs.from >= vm->cfg->nr_nodes || theirs.from <= vm->cfg->node ||
-			  (theirs.role != ROLE_CONTROL && theirs.role != ROLE_DATA)))
-		v = V_NODE;
-	p = &vm->peers[theirs.from % MAX_NODES];
-	if (v == V_OK && (theirs.role == ROLE_CONTROL ? p->fd : p->data_fd) >= 0)
-		v = V_DUPLICATE;
-	if (v != V_OK)
-		return refuse(vm, fd, who, v, until_ns);
-	auth_mac(vm->cfg, "accept", &theirs, sizeof(theirs), &out.hello, sizeof(out.hello),
-		 out.mac);
-	r = put(fd, &out, sizeof(out), until_ns);
-	if (!r)
-		r = get(fd, &in, offsetof(struct proof, hello), until_ns);
-	if (r)
-		goto broken;
-	auth_mac(vm->cfg, "dial", &theirs, sizeof(theirs), &out.hello, sizeof(out.hello), want);
-	if (in.magic != HELLO_MAGIC || in.verdict != V_OK ||
-	    CRYPTO_memcmp(want, in.mac, MAC_LEN))
-		return refuse(vm, fd, who, V_KEY, until_ns);
-	out.verdict = V_OK;
-	r = put(fd, &out, offsetof(struct proof, mac), until_ns);
-	if (r)
-		goto broken;
-	*peer = theirs.from;
-	*role = theirs.role;
-	return 0;
-broken:
-	say(vm, "refused %s: handshake not completed (%s)", who, strerror(-r));
-	return r;
+	prove(vm, "dial", h, &s->mine, want);
+	if (in->magic != HELLO_MAGIC || in->verdict != V_OK ||
+	    CRYPTO_memcmp(want, in->mac, MAC_LEN))
+		return refuse(vm, s, V_KEY);
+	s->peer = h->from;
+	s->role = h->role;
+	/* Asked last: who only says a peer's name must not keep it out. */
+	if (*link_fd(vm, s->peer, s->role) >= 0)
+		return refuse(vm, s, V_DUPLICATE);
+	r = put(s, &out, VERDICT_LEN);
+	return r == AUTH_MORE ? 0 : r;
+}
+
+/**
+ * auth_step - go on with a handshake
+ * @vm: this node
+ * @s: the handshake; its socket is readable, or writable where @s->want is 0
+ *
+ * Never waits.
+ *
+ * Return: AUTH_MORE while it is under way; 0 when both sides are sure: @s->peer and @s->role
+ * say of whom.  -EACCES when one side refuses the other, which has been said, and has ended the
+ * span if this side dialed; another negative errno when the connection failed.
+ */
+int auth_step(struct vmm *vm, struct shake *s)
+{
+	ssize_t n;
+
+	if (s->got < s->want) {
+		n = recv(s->fd, s->in.bytes + s->got, s->want - s->got, MSG_DONTWAIT);
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			return AUTH_MORE;
+		if (n <= 0)
+			return n ? -errno : -ECONNRESET;
+		s->got += n;
+	}
+	if (s->got < s->want)
+		return AUTH_MORE;
+	return s->dialed ? dial_step(vm, s) : accept_step(vm, s);
 }

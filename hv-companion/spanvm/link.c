@@ -23,8 +23,9 @@
 #include "spanvm.h"
 
 #define OUT_MAX		(4U << 20)
-#define HANDSHAKE_MS	3000
-#define RETRY_MS	50
+#define MAX_PENDING	(2 * MAX_NODES)	/* handshakes that others began */
+#define HANDSHAKE_PART	4	/* of the time-out, for each of them */
+#define RETRY_MS	50	/* nothing tells when a peer begins to listen */
 
 static bool on_setup(struct vmm *vm, u32 from, const union msg *m)
 {
@@ -291,14 +292,7 @@ void link_tick(struct vmm *vm, u64 now)
 			span_fail(vm, "node %u is lost: silent for %u ms", i, vm->cfg->timeout_ms);
 }
 
-static void set_nodelay(int fd)
-{
-	int one = 1;
-
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-}
-
-static int listen_on(struct vmm *vm, const struct sv_addr *a)
+static void listen_on(struct vmm *vm, const struct sv_addr *a)
 {
 	int one = 1, fd;
 	mode_t mask;
@@ -319,80 +313,11 @@ static int listen_on(struct vmm *vm, const struct sv_addr *a)
 	if (listen(fd, 2 * MAX_NODES))
 		goto fail;
 	vm->listen_fd = fd;
-	return 0;
+	return;
 fail:
-	span_end(vm, END_FAIL, 1, false, "cannot listen on %s: %s", a->text, strerror(errno));
+	span_fail(vm, "cannot listen on %s: %s", a->text, strerror(errno));
 	if (fd >= 0)
 		close(fd);
-	return -1;
-}
-
-/* Waits for @fd (or none), a signal, or @until; true when @fd is ready. */
-static bool wait_or_signal(struct vmm *vm, int fd, short events, u64 until)
-{
-	struct pollfd p[2] = {
-		{ .fd = vm->signal_fd, .events = POLLIN }, { .fd = fd, .events = events },
-	};
-	u64 now = now_ns();
-
-	if (now < until)
-		poll(p, 2, (until - now) / 1000000 + 1);
-	if (p[0].revents)
-		loop_once(vm, 0);
-	return p[1].revents;
-}
-
-/* One attempt to connect; a negative errno when it may be tried again. */
-static int dial_once(struct vmm *vm, const struct sv_addr *a, u64 until)
-{
-	socklen_t len = sizeof(int);
-	int fd, err = 0;
-
-	fd = socket(a->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -errno;
-	if (connect(fd, &a->sa, a->len)) {
-		err = errno;
-		if (err == EINPROGRESS) {
-			err = ETIMEDOUT;
-			if (wait_or_signal(vm, fd, POLLOUT, until))
-				getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len);
-		}
-	}
-	if (!err)
-		return fd;
-	close(fd);
-	return -err;
-}
-
-static int dial(struct vmm *vm, u32 node, enum conn_role role, u64 until)
-{
-	const struct sv_addr *a = &vm->cfg->nodes[node].addr;
-	int fd, r, last = ETIMEDOUT;
-
-	while (!span_ended(vm)) {
-		fd = dial_once(vm, a, until);
-		r = fd < 0 ? fd : auth_dial(vm, fd, node, role, until);
-		if (!r) {
-			set_nodelay(fd);
-			return fd;
-		}
-		if (fd >= 0)
-			close(fd);
-		if (r == -EACCES)
-			break;
-		if (now_ns() >= until) {
-			span_end(vm, END_FAIL, 1, false,
-				 "node %u at %s did not answer in %u ms: %s", node, a->text,
-				 vm->cfg->timeout_ms, strerror(last));
-			break;
-		}
-		if (r != -ETIMEDOUT)
-			last = -r;
-		/* Nothing tells when a peer begins to listen. */
-		wait_or_signal(vm, -1, 0, now_ns() + RETRY_MS * 1000000ULL);
-	}
-	return -1;
 }
 
 static void describe(const struct sv_addr *a, char *buf, size_t size)
@@ -407,40 +332,113 @@ static void describe(const struct sv_addr *a, char *buf, size_t size)
 		snprintf(buf, size, "a local process");
 }
 
-static void accept_one(struct vmm *vm, u64 until)
+/**
+ * link_fd - where the connection of a role to a peer is kept
+ * @vm: this node
+ * @node: the peer
+ * @role: the role
+ *
+ * Return: the place of the descriptor, which is -1 while there is none.
+ */
+int *link_fd(struct vmm *vm, u32 node, enum conn_role role)
 {
-	struct sv_addr from = { .len = sizeof(from.un) };
-	u64 limit = now_ns() + HANDSHAKE_MS * 1000000ULL;
-	enum conn_role role;
-	char who[80];
-	u32 node;
-	int fd;
-
-	fd = accept4(vm->listen_fd, &from.sa, &from.len, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (fd < 0)
-		return;
-	describe(&from, who, sizeof(who));
-	if (auth_accept(vm, fd, who, limit < until ? limit : until, &node, &role)) {
-		close(fd);
-		return;
-	}
-	set_nodelay(fd);
-	if (role == ROLE_CONTROL)
-		vm->peers[node].fd = fd;
-	else
-		vm->peers[node].data_fd = fd;
+	return role == ROLE_CONTROL ? &vm->peers[node].fd : &vm->peers[node].data_fd;
 }
 
-/* The first node above us that is not connected yet, or 0. */
+/* A handshake is over, with a connection or for the reason @r; a dial is tried again later. */
+static void finish(struct vmm *vm, struct shake *s, int r)
+{
+	int one = 1;
+
+	if (!r) {
+		setsockopt(s->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+		*link_fd(vm, s->peer, s->role) = s->fd;
+	} else {
+		if (!s->dialed && r != -EACCES)
+			say(vm, "refused %s: handshake not completed (%s)", s->who, strerror(-r));
+		close(s->fd);
+	}
+	s->fd = -1;
+	s->error = -r;
+	s->until_ns = !s->dialed ? 0 : r ? now_ns() + RETRY_MS * 1000000ULL : ~0ULL;
+}
+
+static void dial(struct vmm *vm, struct shake *s, u64 until)
+{
+	const struct sv_addr *a = &vm->cfg->nodes[s->peer].addr;
+
+	s->got = 0;
+	s->want = 0;
+	s->until_ns = until;
+	s->fd = socket(a->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (s->fd < 0 || (connect(s->fd, &a->sa, a->len) && errno != EINPROGRESS))
+		finish(vm, s, -errno);
+}
+
+/* Who comes takes a free slot, or the place of who has been here longest without a proof. */
+static void accept_one(struct vmm *vm, struct shake *pending)
+{
+	struct sv_addr from = { .len = sizeof(from.un) };
+	int fd = accept4(vm->listen_fd, &from.sa, &from.len, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct shake *s = pending;
+	u32 i;
+
+	if (fd < 0)
+		return;
+	for (i = 1; i < MAX_PENDING; i++)
+		if (pending[i].until_ns < s->until_ns)
+			s = &pending[i];
+	if (s->fd >= 0)
+		finish(vm, s, -EUSERS);
+	*s = (struct shake){ .fd = fd,
+		.until_ns = now_ns() + vm->cfg->timeout_ms * (1000000ULL / HANDSHAKE_PART) };
+	describe(&from, s->who, sizeof(s->who));
+}
+
+/* Takes every handshake as far as it goes now, and waits for more; the pending are the last. */
+static void shake_all(struct vmm *vm, struct shake *shakes, u32 nr, u64 until)
+{
+	struct pollfd p[2 + 2 * MAX_NODES + MAX_PENDING];
+	u64 now = now_ns(), next = until;
+	struct shake *s;
+	u32 i;
+	int r;
+
+	for (i = 0; i < nr; i++) {
+		s = &shakes[i];
+		if (s->fd >= 0 && s->until_ns <= now)
+			finish(vm, s, -ETIMEDOUT);
+		else if (s->dialed && s->until_ns <= now)
+			dial(vm, s, until);
+		p[i] = (struct pollfd){ .fd = s->fd, .events = s->want ? POLLIN : POLLOUT };
+		if (s->until_ns > now && s->until_ns < next)
+			next = s->until_ns;
+	}
+	p[nr] = (struct pollfd){ .fd = vm->listen_fd, .events = POLLIN };
+	p[nr + 1] = (struct pollfd){ .fd = vm->signal_fd, .events = POLLIN };
+	poll(p, nr + 2, next > now ? (next - now) / 1000000 + 1 : 0);
+	for (i = 0; i < nr; i++) {
+		r = p[i].revents ? auth_step(vm, &shakes[i]) : AUTH_MORE;
+		if (r != AUTH_MORE)
+			finish(vm, &shakes[i], r);
+	}
+	if (p[nr].revents)
+		accept_one(vm, &shakes[nr - MAX_PENDING]);
+	if (p[nr + 1].revents)
+		loop_once(vm, 0);
+}
+
+/* The first node that is not connected yet, or this one. */
 static u32 missing(const struct vmm *vm)
 {
 	u32 i;
 
-	for (i = vm->cfg->node + 1; i < vm->cfg->nr_nodes; i++)
-		if (vm->peers[i].fd < 0 ||
-		    (vm->cfg->transport == NUMASPAN_TCP && vm->peers[i].data_fd < 0))
+	for (i = 0; i < vm->cfg->nr_nodes; i++)
+		if (i != vm->cfg->node &&
+		    (vm->peers[i].fd < 0 ||
+		     (vm->cfg->transport == NUMASPAN_TCP && vm->peers[i].data_fd < 0)))
 			return i;
-	return 0;
+	return vm->cfg->node;
 }
 
 /**
@@ -451,31 +449,38 @@ static u32 missing(const struct vmm *vm)
  */
 int link_connect(struct vmm *vm)
 {
-	const u64 until = now_ns() + vm->cfg->timeout_ms * 1000000ULL;
-	const u32 self = vm->cfg->node;
+	const struct config *c = vm->cfg;
+	const u64 until = now_ns() + c->timeout_ms * 1000000ULL;
+	const u32 dials = c->transport == NUMASPAN_TCP ? 2 * c->node : c->node;
+	const u32 nr = dials + MAX_PENDING;
+	struct shake *shakes = xzalloc(nr * sizeof(*shakes));
 	u32 i;
 
-	if (self + 1 < vm->cfg->nr_nodes && listen_on(vm, &vm->cfg->nodes[self].addr))
-		return -1;
-	for (i = 0; i < self; i++) {
-		vm->peers[i].fd = dial(vm, i, ROLE_CONTROL, until);
-		if (vm->peers[i].fd < 0)
-			return -1;
-		if (vm->cfg->transport != NUMASPAN_TCP)
-			continue;
-		vm->peers[i].data_fd = dial(vm, i, ROLE_DATA, until);
-		if (vm->peers[i].data_fd < 0)
-			return -1;
+	for (i = 0; i < nr; i++)
+		shakes[i].fd = -1;
+	for (i = 0; i < dials; i++) {
+		shakes[i].dialed = true;
+		shakes[i].peer = i % c->node;
+		shakes[i].role = i < c->node ? ROLE_CONTROL : ROLE_DATA;
 	}
-	while ((i = missing(vm)) && !span_ended(vm)) {
-		if (wait_or_signal(vm, vm->listen_fd, POLLIN, until))
-			accept_one(vm, until);
-		else if (now_ns() >= until)
-			span_end(vm, END_FAIL, 1, false, "node %u did not connect in %u ms", i,
-				 vm->cfg->timeout_ms);
+	if (c->node + 1 < c->nr_nodes)
+		listen_on(vm, &c->nodes[c->node].addr);
+	while ((i = missing(vm)) != c->node && !span_ended(vm)) {
+		if (now_ns() < until)
+			shake_all(vm, shakes, nr, until);
+		else if (i < c->node)
+			span_fail(vm, "node %u at %s did not answer in %u ms: %s", i,
+				  c->nodes[i].addr.text, c->timeout_ms,
+				  strerror(shakes[i].error ?: ETIMEDOUT));
+		else
+			span_fail(vm, "node %u did not connect in %u ms", i, c->timeout_ms);
 	}
 	link_unlisten(vm);
-	for (i = 0; i < vm->cfg->nr_nodes; i++)
+	for (i = 0; i < nr; i++)
+		if (shakes[i].fd >= 0)
+			close(shakes[i].fd);
+	free(shakes);
+	for (i = 0; i < c->nr_nodes; i++)
 		vm->peers[i].heard_ns = now_ns();
 	return span_ended(vm) ? -1 : 0;
 }

@@ -134,6 +134,42 @@ enum end_kind { END_NONE, END_POWEROFF, END_RESET, END_FAIL };
 
 enum conn_role { ROLE_CONTROL = 1, ROLE_DATA = 2 };
 
+/* What the dialer says first, and the acceptor answers with. */
+struct hello {
+	u32 magic, version;	/* these two never move */
+	u64 span_id;
+	u32 from, to, role, incarnation;
+	u8 digest[MAC_LEN];
+	u8 nonce[NONCE_LEN];
+};
+
+/* A refusal and the acceptor's last word end before the MAC, the dialer's before the hello. */
+struct proof {
+	u32 magic, verdict;
+	u8 mac[MAC_LEN];
+	struct hello hello;
+};
+
+#define AUTH_MORE		1
+
+/* A connection in the making. */
+struct shake {
+	int fd;			/* -1: none */
+	bool dialed;		/* by this node */
+	u32 peer;		/* the node at the other end, once it has proved that it is */
+	enum conn_role role;
+	u64 until_ns;		/* then it is over; a dial without a socket: is tried again */
+	int error;		/* that ended the last try */
+	char who[80];		/* came from there */
+	struct hello mine;
+	size_t got, want;	/* bytes of @in; wants 0 before the first step */
+	union {
+		u8 bytes[sizeof(struct hello) + sizeof(struct proof)];
+		struct { struct proof proof, last; } answer;
+		struct { struct hello hello; struct proof proof; } question;
+	} in;
+};
+
 struct vmm;
 
 struct peer {
@@ -263,12 +299,11 @@ void auth_mac(const struct config *c, const char *label, const void *a, size_t a
 	      const void *b, size_t blen, u8 mac[MAC_LEN]);
 void auth_digest(const void *p, size_t len, u8 out[MAC_LEN]);
 void auth_random(void *p, size_t len);
-int auth_dial(struct vmm *vm, int fd, u32 peer, enum conn_role role, u64 until_ns);
-int auth_accept(struct vmm *vm, int fd, const char *who, u64 until_ns, u32 *peer,
-		enum conn_role *role);
+int auth_step(struct vmm *vm, struct shake *s);
 
 /* link.c */
 int link_connect(struct vmm *vm);
+int *link_fd(struct vmm *vm, u32 node, enum conn_role role);
 u32 link_sum(const struct msg_hdr *h, const void *payload);
 void link_send(struct vmm *vm, u32 node, enum msg_type type, const void *payload);
 void link_broadcast(struct vmm *vm, enum msg_type type, const void *payload);

@@ -5,12 +5,13 @@
  * lie ends with a span that has ended for the reason the table names; then --messages of them
  * at random, which must all end with a reason, and nothing else.  Last the handshake with
  * every byte damaged once, whatever is damaged, the two sides never both accept; and strangers
- * who know all of an honest handshake but the key.
+ * who know all of an honest handshake but the key, and strangers who say nothing.
  */
 #define main spanvm_main
 #include "../main.c"
 #undef main
 #include <getopt.h>
+#include <sched.h>
 #include <sys/socket.h>
 
 /* Both have these. */
@@ -66,6 +67,7 @@ static void down(void)
 	free(vm->cpus);
 	if (sock >= 0)
 		close(sock);
+	sock = -1;
 }
 
 /* The node handles what has been sent; what it answers is thrown away. */
@@ -395,100 +397,101 @@ static void test_random(long most)
 
 /* ---- the handshake ---- */
 
-struct side {
-	struct vmm *vm;
-	int fd, result;
-};
-
-static void *dialer(void *arg)
-{
-	struct side *s = arg;
-
-	s->result = auth_dial(s->vm, s->fd, 0, ROLE_CONTROL, now_ns() + SHAKE_NS);
-	shutdown(s->fd, SHUT_RDWR);
-	return NULL;
-}
-
-static void *acceptor(void *arg)
-{
-	struct side *s = arg;
-	enum conn_role role;
-	u32 from;
-
-	s->result = auth_accept(s->vm, s->fd, "the dialer", now_ns() + SHAKE_NS, &from,
-				&role);
-	shutdown(s->fd, SHUT_RDWR);
-	return NULL;
-}
-
 static u8 recorded[4096];	/* what the dialer of an honest handshake said */
 static size_t nr_recorded;
 
-/* Carries bytes both ways; byte @at, of those in both directions in their order, is damaged. */
-static long carry(const int fd[2], long at, u8 flip)
+/* A node at its handshake with another; its socket leads to the test. */
+struct side {
+	struct vmm vm;
+	struct config c;
+	struct shake s;
+	int end;		/* the test's, of this side's socket */
+	int result;		/* AUTH_MORE while it goes on */
+};
+
+static struct side *side_new(u32 node)
 {
-	struct pollfd p[2] = {
-		{ .fd = fd[0], .events = POLLIN }, { .fd = fd[1], .events = POLLIN },
-	};
-	long carried = 0;
-	u32 i, open = 2;
+	struct side *d = xzalloc(sizeof(*d));
+	int pair[2];
+
+	d->c = config;
+	d->c.node = node;
+	d->vm.cfg = &d->c;
+	begin(&d->vm);
+	d->vm.wake_fd = vm->wake_fd;
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair))
+		tap_bail("socketpair: %s", strerror(errno));
+	d->s = (struct shake){ .fd = pair[0], .dialed = node, .role = node ? ROLE_CONTROL : 0,
+		.who = "the dialer" };
+	d->end = pair[1];
+	d->result = AUTH_MORE;
+	return d;
+}
+
+static void side_free(struct side *d)
+{
+	close(d->s.fd);
+	close(d->end);
+	free(d);
+}
+
+/* Carries a byte that @d said to @other; false when it says no more. */
+static bool carry(struct side *d, struct side *other, u8 flip, bool record)
+{
 	u8 byte;
 
-	while (open && poll(p, 2, 20000) > 0) {
+	if (recv(d->end, &byte, 1, 0) != 1) {
+		shutdown(other->end, SHUT_WR);
+		return false;
+	}
+	if (record)
+		recorded[nr_recorded++ % sizeof(recorded)] = byte;
+	byte ^= flip;
+	send(other->end, &byte, 1, MSG_NOSIGNAL);
+	return true;
+}
+
+/*
+ * Byte @at, of those in both directions in their order, is damaged.  Returns the bytes that the
+ * handshake took.
+ */
+static long shake(long at, u8 flip, int *dial, int *accept)
+{
+	struct side *d[2] = { side_new(0), side_new(1) };
+	struct pollfd p[4];
+	u32 i, open = 2;
+	long carried = 0;
+
+	for (i = 0; i < 2; i++)
+		p[2 + i] = (struct pollfd){ .fd = d[i]->end, .events = POLLIN };
+	while (open) {
+		for (i = 0; i < 2; i++)
+			p[i] = (struct pollfd){ .fd = d[i]->result == AUTH_MORE ? d[i]->s.fd : -1,
+				.events = d[i]->s.want ? POLLIN : POLLOUT };
+		if (poll(p, 4, 20000) <= 0)
+			tap_bail("a handshake that stands still");
 		for (i = 0; i < 2; i++) {
 			if (!p[i].revents)
 				continue;
-			if (recv(fd[i], &byte, 1, 0) != 1) {
-				shutdown(fd[!i], SHUT_WR);
-				p[i].fd = -1;
-				open--;
+			d[i]->result = auth_step(&d[i]->vm, &d[i]->s);
+			if (d[i]->result != AUTH_MORE)
+				shutdown(d[i]->s.fd, SHUT_RDWR);
+		}
+		for (i = 0; i < 2; i++) {
+			if (!p[2 + i].revents)
 				continue;
+			if (carry(d[i], d[!i], carried == at ? flip : 0, i && at < 0)) {
+				carried++;
+				break;
 			}
-			if (i && at < 0)
-				recorded[nr_recorded++ % sizeof(recorded)] = byte;
-			if (carried++ == at)
-				byte ^= flip;
-			send(fd[!i], &byte, 1, MSG_NOSIGNAL);
-			break;
+			p[2 + i].fd = -1;
+			open--;
 		}
 	}
-	return carried;
-}
-
-/* One handshake between node 1 and node 0; returns the bytes it took. */
-static long shake(long at, u8 flip, int *dial, int *accept)
-{
-	static struct config c[2];
-	struct vmm *v[2];
-	int pair[2][2], ends[2];
-	struct side side[2];
-	pthread_t t[2];
-	long carried;
-	u32 i;
-
-	for (i = 0; i < 2; i++) {
-		c[i] = config;
-		c[i].node = i;
-		v[i] = xzalloc(sizeof(*v[i]));
-		v[i]->cfg = &c[i];
-		begin(v[i]);
-		v[i]->wake_fd = vm->wake_fd;
-		if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair[i]))
-			tap_bail("socketpair: %s", strerror(errno));
-		side[i] = (struct side){ v[i], pair[i][0], 0 };
-		ends[i] = pair[i][1];
-		if (pthread_create(&t[i], NULL, i ? dialer : acceptor, &side[i]))
-			tap_bail("no thread");
-	}
-	carried = carry(ends, at, flip);
-	for (i = 0; i < 2; i++) {
-		pthread_join(t[i], NULL);
-		close(pair[i][0]);
-		close(pair[i][1]);
-		free(v[i]);
-	}
-	*accept = side[0].result;
-	*dial = side[1].result;
+	*accept = d[0]->result;
+	*dial = d[1]->result;
+	side_free(d[0]);
+	side_free(d[1]);
 	return carried;
 }
 
@@ -511,14 +514,16 @@ static void test_handshake(void)
 /* Does node 0 accept who says @len bytes, whatever it answers? */
 static bool accepts(const u8 *p, size_t len)
 {
-	enum conn_role role;
+	struct shake s = { .who = "a stranger" };
 	int pair[2], r;
-	u32 from;
 
 	if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) || write(pair[1], p, len) != (ssize_t)len)
 		tap_bail("socketpair: %s", strerror(errno));
 	shutdown(pair[1], SHUT_WR);
-	r = auth_accept(vm, pair[0], "a stranger", now_ns() + SHAKE_NS, &from, &role);
+	s.fd = pair[0];
+	do {
+		r = auth_step(vm, &s);
+	} while (r == AUTH_MORE);
 	close(pair[0]);
 	close(pair[1]);
 	return !r;
@@ -543,6 +548,99 @@ static void test_strangers(long most)
 		accepted += accepts(buf, next_random(&seed) % (sizeof(buf) + 1));
 	}
 	tap_ok(!accepted, "%ld strangers: %ld accepted", most, accepted);
+	down();
+}
+
+/* A connection to where node 0 listens, as soon as it does. */
+static int visit(void)
+{
+	const struct sv_addr *a = &config.nodes[0].addr;
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	u64 until = now_ns() + SHAKE_NS;
+
+	if (fd < 0)
+		tap_bail("socket: %s", strerror(errno));
+	while (connect(fd, &a->sa, a->len)) {
+		if ((errno != ENOENT && errno != ECONNREFUSED) || now_ns() > until)
+			tap_bail("connect: %s", strerror(errno));
+		sched_yield();
+	}
+	return fd;
+}
+
+/* Node @node connects to node 0; returns the socket, or -1. */
+static int join(u32 node, enum conn_role role)
+{
+	struct side *d = side_new(node);
+	struct pollfd p = { .fd = visit() };
+	int r;
+
+	d->s.role = role;
+	dup2(p.fd, d->s.fd);
+	do {
+		p.events = d->s.want ? POLLIN : POLLOUT;
+		r = poll(&p, 1, 60000) == 1 ? auth_step(&d->vm, &d->s) : -ETIMEDOUT;
+	} while (r == AUTH_MORE);
+	side_free(d);
+	if (!r)
+		return p.fd;
+	close(p.fd);
+	return -1;
+}
+
+static void *connecting(void *result)
+{
+	*(int *)result = link_connect(vm);
+	return NULL;
+}
+
+/*
+ * More connections that say nothing than node 0 keeps, and then its own nodes: these join, while
+ * node 0 still has as many of the silent as it can, and it has dropped the oldest.
+ */
+static void test_silent(void)
+{
+	int silent[3 * MAX_NODES], joined[4] = { -1, -1, -1, -1 }, result = 1;
+	u32 i, dropped = 0, in_order = 0, left = 0;
+	struct pollfd p;
+	pthread_t t;
+
+	config.node = 0;
+	begin(vm);
+	config.nodes[0].addr.un.sun_family = AF_UNIX;
+	config.nodes[0].addr.len = sizeof(config.nodes[0].addr.un);
+	snprintf(config.nodes[0].addr.un.sun_path, sizeof(config.nodes[0].addr.un.sun_path),
+		 "/tmp/spanvm-silent.%d", getpid());
+	if (pthread_create(&t, NULL, connecting, &result))
+		tap_bail("no thread");
+	for (i = 0; i < ARRAY_SIZE(silent); i++)
+		silent[i] = visit();
+	joined[0] = join(2, ROLE_CONTROL);
+	joined[1] = join(2, ROLE_DATA);
+	for (i = 0; i < ARRAY_SIZE(silent); i++) {
+		p = (struct pollfd){ .fd = silent[i], .events = POLLIN };
+		if (!poll(&p, 1, 0))
+			continue;
+		in_order += i == dropped;
+		dropped++;
+	}
+	tap_ok(joined[0] >= 0 && joined[1] >= 0,
+	       "%zu connections that say nothing do not keep node 2 out", ARRAY_SIZE(silent));
+	tap_ok(dropped == ARRAY_SIZE(silent) + 1 - 2 * MAX_NODES && in_order == dropped,
+	       "to let it in, node 0 drops those that are too many, the oldest: %u, %u in order",
+	       dropped, in_order);
+	joined[2] = join(1, ROLE_DATA);
+	joined[3] = join(1, ROLE_CONTROL);
+	pthread_join(t, NULL);
+	for (i = 0; i < ARRAY_SIZE(silent); i++) {
+		p = (struct pollfd){ .fd = silent[i], .events = POLLIN };
+		left += !poll(&p, 1, 0);
+		close(silent[i]);
+	}
+	tap_ok(!result && !left, "all nodes are there: %d; of the silent %u are left", result,
+	       left);
+	for (i = 0; i < ARRAY_SIZE(joined); i++)
+		close(joined[i]);
 	down();
 }
 
@@ -581,5 +679,6 @@ int main(int argc, char **argv)
 	test_random(messages);
 	test_handshake();
 	test_strangers(messages);
+	test_silent();
 	return tap_done();
 }
