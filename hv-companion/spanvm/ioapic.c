@@ -10,29 +10,26 @@
 
 #include "spanvm.h"
 
-#define REG_ID		0x00
+#define SELECT		0x00	/* offsets in its page */
+#define WINDOW		0x10
+#define REG_ID		0x00	/* what is selected */
 #define REG_VERSION	0x01
 #define REG_RTE		0x10
-#define RTE_MASKED	BIT_ULL(16)
-#define RTE_PENDING	BIT_ULL(12)
-#define RTE_REMOTE_IRR	BIT_ULL(14)
-#define RTE_LOGICAL	BIT_ULL(11)
 #define MODE_LOWEST	1
 
-static void deliver(struct vmm *vm, u64 rte)
+static void deliver(struct vmm *vm, u32 pin)
 {
 	const struct config *c = vm->cfg;
-	const u32 dest = rte >> 56;
-	const u8 mode = rte >> 8 & 7, vector = rte;
-	const u32 node = dest >> c->apic_shift;
+	const __typeof__(vm->ioapic.redirtbl[0].fields) *e = &vm->ioapic.redirtbl[pin].fields;
+	const u32 node = e->dest_id >> c->apic_shift;
 	struct kvm_msi msi = {
-		.address_lo = 0xfee00000 | dest << 12 | (rte & RTE_LOGICAL ? 4 : 0),
-		.data = mode << 8 | vector,
+		.address_lo = 0xfee00000 | e->dest_id << 12 | e->dest_mode << 2,
+		.data = e->delivery_mode << 8 | e->vector,
 	};
-	struct msg_msi m = { .apic_id = dest, .vector = vector };
+	struct msg_msi m = { .apic_id = e->dest_id, .vector = e->vector };
 
-	if (!(rte & RTE_LOGICAL) && mode <= MODE_LOWEST && node && node < c->nr_nodes &&
-	    (dest & ((1U << c->apic_shift) - 1)) < c->nodes[node].cpus && vector >= 16)
+	if (!e->dest_mode && e->delivery_mode <= MODE_LOWEST && node && node < c->nr_nodes &&
+	    (e->dest_id & ((1U << c->apic_shift) - 1)) < c->nodes[node].cpus && e->vector >= 16)
 		link_send(vm, node, M_MSI, &m);
 	else
 		ioctl(vm->fd, KVM_SIGNAL_MSI, &msi);
@@ -46,16 +43,14 @@ static void deliver(struct vmm *vm, u64 rte)
  */
 void ioapic_set(struct vmm *vm, u32 pin, bool level)
 {
-	struct ioapic *io = &vm->ioapic;
-	bool rising = level && !io->level[pin];
+	struct kvm_ioapic_state *io = &vm->ioapic;
+	bool rising = level && !(vm->irq_lines & BIT(pin));
 
-	io->level[pin] = level;
-	if (!rising)
-		return;
-	if (io->rte[pin] & RTE_MASKED)
-		io->rte[pin] |= RTE_PENDING;
-	else
-		deliver(vm, io->rte[pin]);
+	vm->irq_lines = (vm->irq_lines & ~BIT(pin)) | (u32)level << pin;
+	if (rising && io->redirtbl[pin].fields.mask)
+		io->irr |= BIT(pin);
+	else if (rising)
+		deliver(vm, pin);
 }
 
 /**
@@ -67,20 +62,18 @@ void ioapic_set(struct vmm *vm, u32 pin, bool level)
  */
 u32 ioapic_read(struct vmm *vm, u64 off)
 {
-	struct ioapic *io = &vm->ioapic;
-	u32 r = io->select;
+	struct kvm_ioapic_state *io = &vm->ioapic;
+	const u32 r = io->ioregsel, pin = (r - REG_RTE) / 2;
 
-	if (off == 0)
+	if (off == SELECT)
 		return r;
-	if (off != 0x10)
+	if (off != WINDOW)
 		return 0;
 	if (r == REG_ID)
 		return io->id;
 	if (r == REG_VERSION)
-		return 0x11 | (IOAPIC_PINS - 1) << 16;
-	if (r < REG_RTE || r >= REG_RTE + 2 * IOAPIC_PINS)
-		return 0;
-	return (io->rte[(r - REG_RTE) / 2] & ~RTE_PENDING) >> (r & 1 ? 32 : 0);
+		return 0x11 | (KVM_IOAPIC_NUM_PINS - 1) << 16;
+	return pin < KVM_IOAPIC_NUM_PINS ? io->redirtbl[pin].bits >> (r & 1 ? 32 : 0) : 0;
 }
 
 /**
@@ -91,29 +84,25 @@ u32 ioapic_read(struct vmm *vm, u64 off)
  */
 void ioapic_write(struct vmm *vm, u64 off, u32 val)
 {
-	struct ioapic *io = &vm->ioapic;
-	u32 r = io->select;
-	u64 *rte;
+	struct kvm_ioapic_state *io = &vm->ioapic;
+	const u32 r = io->ioregsel, pin = (r - REG_RTE) / 2, shift = r & 1 ? 32 : 0;
 
-	if (off == 0)
-		io->select = val & 0xff;
-	if (off != 0x10)
+	if (off == SELECT)
+		io->ioregsel = val & 0xff;
+	if (off != WINDOW)
 		return;
 	if (r == REG_ID)
 		io->id = val & 0x0f000000;
-	if (r < REG_RTE || r >= REG_RTE + 2 * IOAPIC_PINS)
+	if (pin >= KVM_IOAPIC_NUM_PINS)
 		return;
-	rte = &io->rte[(r - REG_RTE) / 2];
-	if (r & 1) {
-		*rte = (*rte & 0xffffffff) | (u64)val << 32;
-		return;
-	}
-	*rte = (*rte & (0xffffffff00000000ULL | RTE_PENDING)) |
-	       (val & ~(u32)(RTE_PENDING | RTE_REMOTE_IRR));
+	io->redirtbl[pin].bits &= ~(0xffffffffULL << shift);
+	io->redirtbl[pin].bits |= (u64)val << shift;
+	io->redirtbl[pin].fields.delivery_status = 0;
+	io->redirtbl[pin].fields.remote_irr = 0;
 	/* An edge that came while the pin was masked is delivered now. */
-	if (!(*rte & RTE_MASKED) && *rte & RTE_PENDING) {
-		*rte &= ~RTE_PENDING;
-		deliver(vm, *rte);
+	if (!io->redirtbl[pin].fields.mask && io->irr & BIT(pin)) {
+		io->irr &= ~BIT(pin);
+		deliver(vm, pin);
 	}
 }
 
@@ -126,6 +115,6 @@ void ioapic_reset(struct vmm *vm)
 	u32 i;
 
 	memset(&vm->ioapic, 0, sizeof(vm->ioapic));
-	for (i = 0; i < IOAPIC_PINS; i++)
-		vm->ioapic.rte[i] = RTE_MASKED;
+	for (i = 0; i < KVM_IOAPIC_NUM_PINS; i++)
+		vm->ioapic.redirtbl[i].fields.mask = 1;
 }

@@ -548,7 +548,6 @@ int main(int argc, char **argv)
 			break;
 		begin(vm);
 	}
-	console_close(vm);
 	close(vm->kvm_fd);
 	free(vm);
 	free(c);

@@ -37,7 +37,6 @@ typedef __s64 s64;
 #define RAM_HOLE		0xc0000000ULL
 #define RAM_HIGH		0x100000000ULL
 #define IOAPIC_BASE		0xfec00000ULL
-#define IOAPIC_PINS		24
 #define NONCE_LEN		32
 #define MAC_LEN			32
 #define TEXT_LEN		160
@@ -209,18 +208,12 @@ struct sink {
 };
 
 struct uart {
-	u8 ier, iir, lcr, mcr, scr, dll, dlm, fcr;
+	u8 reg[8], divisor[2];	/* as last written */
 	bool thre_pending;
 	u8 rx[256];
 	u32 rx_head, rx_tail;
 	u32 irq;
 	struct sink *sink;
-};
-
-struct ioapic {
-	u32 select, id;
-	u64 rte[IOAPIC_PINS];
-	bool level[IOAPIC_PINS];
 };
 
 struct clock_state {
@@ -269,7 +262,8 @@ struct vmm {
 	pthread_mutex_t dev_lock, relay_lock;
 	pthread_cond_t relay_cond;
 	struct uart uarts[2];
-	struct ioapic ioapic;
+	struct kvm_ioapic_state ioapic;
+	u32 irq_lines;		/* their levels */
 	u8 rtc_index;
 	struct clock_state clock;
 	atomic_ullong n_ipi_out, n_ipi_in, n_io_out, n_io_in;
@@ -368,7 +362,6 @@ void uart_reset(struct vmm *vm);
 u8 uart_read(struct vmm *vm, struct uart *u, u32 reg);
 void uart_write(struct vmm *vm, struct uart *u, u32 reg, u8 val);
 int console_open(struct vmm *vm);
-void console_close(struct vmm *vm);
 void console_drain(struct vmm *vm, struct sink *s);
 void console_input(struct vmm *vm);
 bool console_wants_input(struct vmm *vm);

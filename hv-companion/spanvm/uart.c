@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/serial_reg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <termios.h>
@@ -15,19 +16,8 @@
 
 #include "spanvm.h"
 
-#define IER_RX		BIT(0)
-#define IER_THRE	BIT(1)
-#define IIR_NONE	0x01
-#define IIR_THRE	0x02
-#define IIR_RX		0x04
 #define IIR_FIFO	0xc0
-#define FCR_ENABLE	BIT(0)
-#define FCR_CLEAR_RX	BIT(1)
-#define LCR_DLAB	BIT(7)
-#define LSR_RX		BIT(0)
-#define LSR_EMPTY	(BIT(5) | BIT(6))
-#define MCR_LOOP	BIT(4)
-#define MSR_READY	(BIT(4) | BIT(5) | BIT(7))
+#define SEND_ROOM	64	/* a transmitter with less is busy */
 #define ESCAPE		0x01	/* Ctrl-A, then x ends the span */
 
 static struct termios saved_termios;
@@ -36,6 +26,11 @@ static bool termios_saved;
 static u32 sink_room(const struct sink *s)
 {
 	return sizeof(s->buf) - (s->head - s->tail);
+}
+
+static bool can_send(const struct sink *s)
+{
+	return s->fd < 0 || sink_room(s) > SEND_ROOM;
 }
 
 /**
@@ -54,16 +49,23 @@ static bool rx_ready(const struct uart *u)
 	return u->rx_head != u->rx_tail;
 }
 
+static void receive(struct uart *u, u8 val)
+{
+	if (u->rx_head - u->rx_tail < sizeof(u->rx))
+		u->rx[u->rx_head++ % sizeof(u->rx)] = val;
+}
+
+static u8 iir(const struct uart *u)
+{
+	if (u->reg[UART_IER] & UART_IER_RDI && rx_ready(u))
+		return UART_IIR_RDI;
+	return u->reg[UART_IER] & UART_IER_THRI && u->thre_pending ? UART_IIR_THRI :
+	       UART_IIR_NO_INT;
+}
+
 static void update(struct vmm *vm, struct uart *u)
 {
-	u8 iir = IIR_NONE;
-
-	if (u->ier & IER_RX && rx_ready(u))
-		iir = IIR_RX;
-	else if (u->ier & IER_THRE && u->thre_pending)
-		iir = IIR_THRE;
-	u->iir = iir;
-	ioapic_set(vm, u->irq, iir != IIR_NONE);
+	ioapic_set(vm, u->irq, iir(u) != UART_IIR_NO_INT);
 }
 
 /**
@@ -72,30 +74,27 @@ static void update(struct vmm *vm, struct uart *u)
  */
 void uart_reset(struct vmm *vm)
 {
-	memset(vm->uarts, 0, sizeof(vm->uarts));
-	vm->uarts[0].irq = IRQ_COM1;
-	vm->uarts[0].sink = &vm->console;
-	vm->uarts[1].irq = IRQ_COM2;
-	vm->uarts[1].sink = &vm->data;
-	vm->uarts[0].iir = IIR_NONE;
-	vm->uarts[1].iir = IIR_NONE;
+	vm->uarts[0] = (struct uart){ .irq = IRQ_COM1, .sink = &vm->console };
+	vm->uarts[1] = (struct uart){ .irq = IRQ_COM2, .sink = &vm->data };
 }
 
 static void transmit(struct vmm *vm, struct uart *u, u8 val)
 {
 	struct sink *s = u->sink;
 
-	u->thre_pending = false;
-	if (u->mcr & MCR_LOOP) {
-		if (u->rx_head - u->rx_tail < sizeof(u->rx))
-			u->rx[u->rx_head++ % sizeof(u->rx)] = val;
+	if (u->reg[UART_MCR] & UART_MCR_LOOP) {
+		receive(u, val);
 	} else if (s->fd >= 0 && sink_room(s)) {
 		if (!sink_pending(s))
 			wake_loop(vm);
 		s->buf[s->head++ % sizeof(s->buf)] = val;
 	}
-	if (s->fd < 0 || sink_room(s) > 64)
-		u->thre_pending = true;
+	u->thre_pending = can_send(s);
+}
+
+static bool is_divisor(const struct uart *u, u32 reg)
+{
+	return reg <= UART_DLM && u->reg[UART_LCR] & UART_LCR_DLAB;
 }
 
 /**
@@ -108,40 +107,35 @@ static void transmit(struct vmm *vm, struct uart *u, u8 val)
  */
 u8 uart_read(struct vmm *vm, struct uart *u, u32 reg)
 {
+	const u8 mcr = u->reg[UART_MCR];
 	u8 val;
 
+	if (is_divisor(u, reg))
+		return u->divisor[reg];
 	switch (reg) {
-	case 0:
-		if (u->lcr & LCR_DLAB)
-			return u->dll;
+	case UART_RX:
 		val = rx_ready(u) ? u->rx[u->rx_tail++ % sizeof(u->rx)] : 0;
 		update(vm, u);
 		if (u == &vm->uarts[0] && vm->input_open)
 			wake_loop(vm);
 		return val;
-	case 1:
-		return u->lcr & LCR_DLAB ? u->dlm : u->ier;
-	case 2:
-		val = u->iir | (u->fcr & FCR_ENABLE ? IIR_FIFO : 0);
-		if (u->iir == IIR_THRE) {
+	case UART_IIR:
+		val = iir(u);
+		if (val == UART_IIR_THRI) {
 			u->thre_pending = false;
 			update(vm, u);
 		}
-		return val;
-	case 3:
-		return u->lcr;
-	case 4:
-		return u->mcr;
-	case 5:
-		return (rx_ready(u) ? LSR_RX : 0) |
-		       (u->sink->fd < 0 || sink_room(u->sink) > 64 ? LSR_EMPTY : 0);
-	case 6:
-		if (u->mcr & MCR_LOOP)
-			return (u->mcr & 2) << 3 | (u->mcr & 1) << 5 | (u->mcr & 0xc) << 4;
-		return MSR_READY;
-	default:
-		return u->scr;
+		return val | (u->reg[UART_FCR] & UART_FCR_ENABLE_FIFO ? IIR_FIFO : 0);
+	case UART_LSR:
+		return (rx_ready(u) ? UART_LSR_DR : 0) |
+		       (can_send(u->sink) ? UART_LSR_THRE | UART_LSR_TEMT : 0);
+	case UART_MSR:
+		if (mcr & UART_MCR_LOOP)
+			return (mcr & UART_MCR_RTS) << 3 | (mcr & UART_MCR_DTR) << 5 |
+			       (mcr & (UART_MCR_OUT1 | UART_MCR_OUT2)) << 4;
+		return UART_MSR_CTS | UART_MSR_DSR | UART_MSR_DCD;
 	}
+	return u->reg[reg];
 }
 
 /**
@@ -153,40 +147,29 @@ u8 uart_read(struct vmm *vm, struct uart *u, u32 reg)
  */
 void uart_write(struct vmm *vm, struct uart *u, u32 reg, u8 val)
 {
-	switch (reg) {
-	case 0:
-		if (u->lcr & LCR_DLAB)
-			u->dll = val;
-		else
-			transmit(vm, u, val);
-		break;
-	case 1:
-		if (u->lcr & LCR_DLAB) {
-			u->dlm = val;
-			return;
-		}
-		/* Enabling the transmitter's interrupt raises it if it is empty. */
-		if (val & ~u->ier & IER_THRE)
-			u->thre_pending = true;
-		u->ier = val & 0xf;
-		break;
-	case 2:
-		u->fcr = val;
-		if (val & FCR_CLEAR_RX)
-			u->rx_tail = u->rx_head;
-		break;
-	case 3:
-		u->lcr = val;
-		return;
-	case 4:
-		u->mcr = val & 0x1f;
-		return;
-	case 7:
-		u->scr = val;
-		return;
-	default:
+	if (is_divisor(u, reg)) {
+		u->divisor[reg] = val;
 		return;
 	}
+	switch (reg) {
+	case UART_TX:
+		transmit(vm, u, val);
+		break;
+	case UART_IER:
+		val &= 0xf;
+		/* Enabling the transmitter's interrupt raises it if it is empty. */
+		if (val & ~u->reg[UART_IER] & UART_IER_THRI)
+			u->thre_pending = true;
+		break;
+	case UART_FCR:
+		if (val & UART_FCR_CLEAR_RCVR)
+			u->rx_tail = u->rx_head;
+		break;
+	case UART_MCR:
+		val &= 0x1f;
+		break;
+	}
+	u->reg[reg] = val;
 	update(vm, u);
 }
 
@@ -242,7 +225,7 @@ void console_drain(struct vmm *vm, struct sink *s)
 {
 	u32 at, n;
 	ssize_t done;
-	bool was_full;
+	bool was_busy;
 
 	pthread_mutex_lock(&vm->dev_lock);
 	at = s->tail % sizeof(s->buf);
@@ -256,17 +239,16 @@ void console_drain(struct vmm *vm, struct sink *s)
 	done = write(s->fd, s->buf + at, n < 4096 ? n : 4096);
 	if (done < 0 && (errno == EINTR || errno == EAGAIN))
 		return;
+	pthread_mutex_lock(&vm->dev_lock);
+	was_busy = !can_send(s);
 	if (done < 0) {
 		say(vm, "cannot write the guest's output: %s; it is dropped from here on",
 		    strerror(errno));
 		close(s->fd);
 		s->fd = -1;
-		done = n;
 	}
-	pthread_mutex_lock(&vm->dev_lock);
-	was_full = sink_room(s) <= 64;
-	s->tail += done;
-	if (was_full && vm->cpus) {
+	s->tail = done < 0 ? s->head : s->tail + done;
+	if (was_busy && vm->cpus) {
 		struct uart *u = &vm->uarts[s == &vm->data];
 
 		u->thre_pending = true;
@@ -311,24 +293,9 @@ void console_input(struct vmm *vm)
 		if (termios_saved && escaped && buf[i] == 'x')
 			span_fail(vm, "ended from the console");
 		escaped = termios_saved && !escaped && buf[i] == ESCAPE;
-		if (!escaped && u->rx_head - u->rx_tail < sizeof(u->rx))
-			u->rx[u->rx_head++ % sizeof(u->rx)] = buf[i];
+		if (!escaped)
+			receive(u, buf[i]);
 	}
 	update(vm, u);
 	pthread_mutex_unlock(&vm->dev_lock);
-}
-
-/**
- * console_close - write what is left, as far as the files take it in a second, and close
- * @vm: this node
- */
-void console_close(struct vmm *vm)
-{
-	struct sink *s[] = { &vm->console, &vm->data };
-	u32 i;
-
-	for (i = 0; i < ARRAY_SIZE(s); i++)
-		if (s[i]->fd >= 0)
-			close(s[i]->fd);
-	restore_termios();
 }

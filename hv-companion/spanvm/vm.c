@@ -356,7 +356,7 @@ int vm_create(struct vmm *vm)
 	/* The first CPU boots on node 0; elsewhere its proxy has to wait for nothing less. */
 	if (CALL(vm, vm->fd, KVM_SET_TSS_ADDR, 0xfffbd000) ||
 	    CALL(vm, vm->fd, KVM_SET_BOOT_CPU_ID, c->node ? DUMMY_APIC_ID - 1 : 0) ||
-	    ENABLE(vm, KVM_CAP_SPLIT_IRQCHIP, IOAPIC_PINS) ||
+	    ENABLE(vm, KVM_CAP_SPLIT_IRQCHIP, KVM_IOAPIC_NUM_PINS) ||
 	    ENABLE(vm, KVM_CAP_X2APIC_API, x2apic) ||
 	    ENABLE(vm, KVM_CAP_X86_TRIPLE_FAULT_EVENT, 1))
 		return -1;
