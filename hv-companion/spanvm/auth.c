@@ -108,8 +108,6 @@ static int put(struct shake *s, const void *buf, size_t len)
 static void fill_hello(const struct vmm *vm, struct hello *h, u32 to, enum conn_role role)
 {
 	const struct config *c = vm->cfg;
-	u8 buf[4096];
-	size_t len;
 
 	memset(h, 0, sizeof(*h));
 	h->magic = HELLO_MAGIC;
@@ -119,8 +117,7 @@ static void fill_hello(const struct vmm *vm, struct hello *h, u32 to, enum conn_
 	h->to = to;
 	h->role = role;
 	h->incarnation = vm->incarnation;
-	config_digest_input(c, buf, &len, sizeof(buf));
-	auth_digest(buf, len, h->digest);
+	config_digest(c, h->digest);
 	auth_random(h->nonce, sizeof(h->nonce));
 }
 

@@ -45,21 +45,16 @@ static int read_header(int fd, struct setup_header *h)
 }
 
 /**
- * boot_check_kernel - exits with 2 unless a file is a kernel that can be booted
- * @path: the file
+ * boot_check_kernel - is a file a kernel that can be booted?
+ * @fd: the file
+ *
+ * Return: whether it is.
  */
-void boot_check_kernel(const char *path)
+bool boot_check_kernel(int fd)
 {
 	struct setup_header h;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
-	if (fd < 0 || read_header(fd, &h)) {
-		fprintf(stderr,
-			"spanvm: kernel \"%s\": expected a 64-bit Linux bzImage (protocol 2.12 or later)\n",
-			path);
-		exit(2);
-	}
-	close(fd);
+	return !read_header(fd, &h);
 }
 
 static int load(struct vmm *vm, int fd, off_t from, u64 gpa, u64 len, const char *what)

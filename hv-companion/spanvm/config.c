@@ -20,14 +20,21 @@
 
 #include "spanvm.h"
 
+#define SPAN		MAX_NODES	/* the section [span]; the others are nodes */
+#define SEEN		BIT(31)
+#define MAX_MEMORY	BIT_ULL(46)
+
 struct parser {
 	struct config *c;
+	int section;		/* -1: none yet */
+	u32 seen[MAX_NODES + 1];	/* of each section: SEEN, and a bit for each of its keys */
+};
+
+/* Where what is checked comes from: a line of a file, a file, or the command line. */
+static struct {
 	const char *file;
 	u32 line;
-	int section;		/* -1 none, MAX_NODES [span], else the node */
-	bool have[MAX_NODES + 1];	/* sections */
-	u32 seen[MAX_NODES + 1];	/* their keys, by the index in the table */
-};
+} place;
 
 static void bad(const char *fmt, ...) __noreturn __printf(1, 2);
 
@@ -36,6 +43,8 @@ static void bad(const char *fmt, ...)
 	va_list ap;
 
 	fputs("spanvm: ", stderr);
+	if (place.file)
+		fprintf(stderr, place.line ? "%.300s:%u: " : "%.300s: ", place.file, place.line);
 	va_start(ap, fmt);
 	vfprintf(stderr, fmt, ap);
 	va_end(ap);
@@ -43,20 +52,31 @@ static void bad(const char *fmt, ...)
 	exit(2);
 }
 
-/* Where a value came from, for the message: "FILE:LINE: key" or "--option". */
-static const char *where(const struct parser *p, const char *key)
-{
-	static char buf[512];
+#define BAD_VALUE(key, val, want, ...) \
+	bad("%s \"%.100s\": expected " want, key, val, ##__VA_ARGS__)
 
-	if (p)
-		snprintf(buf, sizeof(buf), "%.300s:%u: %.60s", p->file, p->line, key);
-	else
-		snprintf(buf, sizeof(buf), "%.60s", key);
-	return buf;
-}
+struct unit {
+	const char *name;
+	u64 factor;
+};
 
-#define BAD_VALUE(p, key, val, want, ...) \
-	bad("%s \"%.100s\": expected " want, where(p, key), val, ##__VA_ARGS__)
+static const struct unit no_units[] = { { "", 1 }, { } };
+static const struct unit times[] = { { "ms", 1 }, { "s", 1000 }, { } };
+static const struct unit sizes[] = {
+	{ "", 1 }, { "K", 1 << 10 }, { "M", 1 << 20 }, { "G", 1 << 30 }, { "T", 1ULL << 40 },
+	{ "k", 1 << 10 }, { "m", 1 << 20 }, { "g", 1 << 30 }, { "t", 1ULL << 40 }, { }
+};
+
+/* What a key's value has to be, and the field of struct config or struct node_cfg it goes to. */
+struct key {
+	const char *name;
+	void (*set)(const struct key *k, const char *val, void *at);
+	size_t off;			/* of the field */
+	bool of_span, needed;
+	u64 lo, hi, multiple;		/* of a number */
+	const struct unit *units;
+	const char *want;		/* NULL: a number from lo to hi */
+};
 
 /* A number in C's notation up to @end; false if it is none or does not fit. */
 static bool number(const char *s, u64 *out, const char **end)
@@ -71,127 +91,90 @@ static bool number(const char *s, u64 *out, const char **end)
 	return !errno;
 }
 
-static u64 get_number(const struct parser *p, const char *key, const char *val, u64 lo, u64 hi)
+static u64 get_number(const struct key *k, const char *val)
 {
+	const struct unit *u = k->units ?: no_units;
 	const char *e;
-	u64 n;
+	u64 n = 0;
+	bool ok = number(val, &n, &e);
 
-	if (!number(val, &n, &e) || *e || n < lo || n > hi)
-		BAD_VALUE(p, key, val, "a number from %llu to %llu", lo, hi);
-	return n;
+	while (ok && u->name && strcmp(u->name, e))
+		u++;
+	ok = ok && u->name && n <= k->hi / u->factor;
+	n *= u->factor;
+	if (ok && n >= k->lo && !(k->multiple && n % k->multiple))
+		return n;
+	if (k->want)
+		BAD_VALUE(k->name, val, "%s", k->want);
+	BAD_VALUE(k->name, val, "a number from %llu to %llu", k->lo, k->hi);
 }
 
-/* What a key's value has to be, and the field of struct config or struct node_cfg it goes to. */
-struct key {
-	const char *name;
-	void (*set)(const struct parser *p, const struct key *k, const char *val, void *at);
-	size_t off;			/* of the field */
-	u64 lo, hi;			/* numbers; sizes are at least lo and multiples of hi */
-	const char *want;
-	bool needed;
-};
-
-static void set_u64(const struct parser *p, const struct key *k, const char *val, void *at)
+static void set_u64(const struct key *k, const char *val, void *at)
 {
-	*(u64 *)at = get_number(p, k->name, val, k->lo, k->hi);
+	*(u64 *)at = get_number(k, val);
 }
 
-static void set_u32(const struct parser *p, const struct key *k, const char *val, void *at)
+static void set_u32(const struct key *k, const char *val, void *at)
 {
-	*(u32 *)at = get_number(p, k->name, val, k->lo, k->hi);
+	*(u32 *)at = get_number(k, val);
 }
 
-static void set_port(const struct parser *p, const struct key *k, const char *val, void *at)
+static void set_port(const struct key *k, const char *val, void *at)
 {
-	set_u32(p, k, val, at);
+	set_u32(k, val, at);
 	if (port_is_taken(*(u32 *)at))
-		BAD_VALUE(p, k->name, val, "a port that no device has");
+		BAD_VALUE(k->name, val, "a port that no device has");
 }
 
-static void set_string(const struct parser *p, const struct key *k, const char *val, void *at)
+static void set_string(const struct key *k, const char *val, void *at)
 {
-	(void)p;
 	(void)k;
 	*(char **)at = strdup(val);
 }
 
-static void set_size(const struct parser *p, const struct key *k, const char *val, void *at)
+static void set_transport(const struct key *k, const char *val, void *at)
 {
-	static const char units[] = "KMGT";
-	const char *e = "", *u = NULL;
-	u32 shift = 0;
-	u64 n;
-	bool ok = number(val, &n, &e);
-
-	if (*e) {
-		u = strchr(units, toupper((unsigned char)*e));
-		ok = ok && u && !e[1];
-		shift = ok ? 10 * (u - units + 1) : 0;
-	}
-	if (!ok || n > (1ULL << 46) >> shift || (n << shift) < k->lo || (n << shift) % k->hi)
-		BAD_VALUE(p, k->name, val, "%s", k->want);
-	*(u64 *)at = n << shift;
+	if (strcmp(val, "tcp") && strcmp(val, "loopback"))
+		BAD_VALUE(k->name, val, "tcp or loopback");
+	*(u32 *)at = *val == 't' ? NUMASPAN_TCP : NUMASPAN_LOOPBACK;
 }
 
-static void set_duration(const struct parser *p, const struct key *k, const char *val, void *at)
-{
-	const char *e;
-	u64 n, ms = 0;
-	bool ok = number(val, &n, &e) && n <= 600000;
-
-	if (ok && !strcmp(e, "s"))
-		ms = n * 1000;
-	else if (ok && !strcmp(e, "ms"))
-		ms = n;
-	if (ms < 100 || ms > 600000)
-		BAD_VALUE(p, k->name, val, "a time from 100ms to 600s");
-	*(u32 *)at = ms;
-}
-
-static void set_address(const struct parser *p, const struct key *k, const char *val, void *at)
+static void set_address(const struct key *k, const char *val, void *at)
 {
 	struct sv_addr *a = at;
 	char host[64];
 	const char *colon = strrchr(val, ':'), *e;
+	size_t n = colon ? colon - val : 0;
+	bool six;
 	u64 port;
-	size_t n;
 
 	memset(a, 0, sizeof(*a));
 	if (strlen(val) >= sizeof(a->text))
-		BAD_VALUE(p, k->name, val, "at most %zu characters", sizeof(a->text) - 1);
+		BAD_VALUE(k->name, val, "at most %zu characters", sizeof(a->text) - 1);
 	memcpy(a->text, val, strlen(val) + 1);
 	if (!strncmp(val, "unix:", 5)) {
 		if (val[5] != '/' || strlen(val + 5) >= sizeof(a->un.sun_path))
-			BAD_VALUE(p, k->name, val, "unix: and a path of below %zu characters",
+			BAD_VALUE(k->name, val, "unix: and a path of below %zu characters",
 				  sizeof(a->un.sun_path));
 		a->un.sun_family = AF_UNIX;
 		memcpy(a->un.sun_path, val + 5, strlen(val + 5) + 1);
 		a->len = sizeof(a->un);
 		return;
 	}
-	n = colon ? (size_t)(colon - val) : 0;
 	if (!n || n >= sizeof(host) || !number(colon + 1, &port, &e) || *e || !port || port > 65535)
-		BAD_VALUE(p, k->name, val, "IPV4:PORT, [IPV6]:PORT or unix:/PATH");
+		BAD_VALUE(k->name, val, "IPV4:PORT, [IPV6]:PORT or unix:/PATH");
+	six = val[0] == '[' && val[n - 1] == ']';
 	memcpy(host, val, n);
-	host[n] = 0;
-	if (host[0] == '[' && host[n - 1] == ']') {
-		host[n - 1] = 0;
-		a->in6.sin6_family = AF_INET6;
-		a->in6.sin6_port = htons(port);
-		a->len = sizeof(a->in6);
-		if (inet_pton(AF_INET6, host + 1, &a->in6.sin6_addr) == 1)
-			return;
-	} else {
-		a->in.sin_family = AF_INET;
-		a->in.sin_port = htons(port);
-		a->len = sizeof(a->in);
-		if (inet_pton(AF_INET, host, &a->in.sin_addr) == 1)
-			return;
-	}
-	BAD_VALUE(p, k->name, val, "IPV4:PORT, [IPV6]:PORT or unix:/PATH");
+	host[n - six] = 0;
+	a->sa.sa_family = six ? AF_INET6 : AF_INET;
+	a->len = six ? sizeof(a->in6) : sizeof(a->in);
+	a->in.sin_port = htons(port);	/* where struct sockaddr_in6 has it, too */
+	if (inet_pton(a->sa.sa_family, host + six,
+		      six ? (void *)&a->in6.sin6_addr : &a->in.sin_addr) != 1)
+		BAD_VALUE(k->name, val, "IPV4:PORT, [IPV6]:PORT or unix:/PATH");
 }
 
-static void set_pins(const struct parser *p, const struct key *k, const char *val, void *at)
+static void set_pins(const struct key *k, const char *val, void *at)
 {
 	struct node_cfg *n = at;
 	const char *s = val;
@@ -200,74 +183,67 @@ static void set_pins(const struct parser *p, const struct key *k, const char *va
 
 	for (n->nr_pin = 0; n->nr_pin < MAX_CPUS; s++) {
 		if (!number(s, &cpu, &s) || cpu >= CPU_SETSIZE || (*s && *s != ','))
-			BAD_VALUE(p, k->name, val, "host CPU numbers separated by commas");
+			BAD_VALUE(k->name, val, "host CPU numbers separated by commas");
 		for (i = 0; i < n->nr_pin; i++)
 			if (n->pin[i] == cpu)
-				BAD_VALUE(p, k->name, val, "each host CPU once");
+				BAD_VALUE(k->name, val, "each host CPU once");
 		n->pin[n->nr_pin++] = cpu;
 		if (!*s)
 			return;
 	}
-	BAD_VALUE(p, k->name, val, "at most %d host CPUs", MAX_CPUS);
+	BAD_VALUE(k->name, val, "at most %d host CPUs", MAX_CPUS);
 }
 
-static void set_key_file(const struct parser *p, const struct key *k, const char *path,
-			 void *at)
+static int open_regular(const char *name, const char *path, struct stat *st)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0 || fstat(fd, st))
+		BAD_VALUE(name, path, "a readable file (%s)", strerror(errno));
+	if (!S_ISREG(st->st_mode))
+		BAD_VALUE(name, path, "a regular file");
+	return fd;
+}
+
+static void set_key_file(const struct key *k, const char *path, void *at)
 {
 	struct config *c = at;
 	struct stat st;
-	ssize_t n;
-	int fd;
+	int fd = open_regular(k->name, path, &st);
 
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (fd < 0 || fstat(fd, &st))
-		BAD_VALUE(p, k->name, path, "a readable key file (%s)", strerror(errno));
-	if (!S_ISREG(st.st_mode))
-		BAD_VALUE(p, k->name, path, "a regular file");
 	if (st.st_mode & 077)
-		BAD_VALUE(p, k->name, path, "mode 0600, not %04o", st.st_mode & 07777);
+		BAD_VALUE(k->name, path, "mode 0600, not %04o", st.st_mode & 07777);
 	if (st.st_size < 32 || st.st_size > (off_t)sizeof(c->key))
-		BAD_VALUE(p, k->name, path, "32 to 4096 bytes in it, not %lld",
-			  (long long)st.st_size);
-	n = read(fd, c->key, sizeof(c->key));
-	if (n != st.st_size)
-		BAD_VALUE(p, k->name, path, "%lld readable bytes, not %zd",
-			  (long long)st.st_size, n);
-	c->key_len = n;
+		BAD_VALUE(k->name, path, "32 to 4096 bytes in it, not %lld", (long long)st.st_size);
+	c->key_len = st.st_size;
+	if (read(fd, c->key, c->key_len) != st.st_size)
+		BAD_VALUE(k->name, path, "%zu readable bytes", c->key_len);
 	close(fd);
 }
 
-static void set_transport(const struct parser *p, const struct key *k, const char *val,
-			  void *at)
-{
-	if (strcmp(val, "tcp") && strcmp(val, "loopback"))
-		BAD_VALUE(p, k->name, val, "tcp or loopback");
-	*(u32 *)at = *val == 't' ? NUMASPAN_TCP : NUMASPAN_LOOPBACK;
-}
+#define OF_SPAN(field)	.off = offsetof(struct config, field), .of_span = true
+#define OF_NODE(field)	.off = offsetof(struct node_cfg, field)
 
-#define SPAN(f)	offsetof(struct config, f)
-#define NODE(f)	offsetof(struct node_cfg, f)
-
-static const struct key span_keys[] = {
-	{ "id", set_u64, SPAN(span_id), 1, UINT64_MAX, NULL, true },
-	{ "key", set_key_file, 0, 0, 0, NULL, true },
-	{ "transport", set_transport, SPAN(transport), 0, 0, NULL, true },
-	{ "timeout", set_duration, SPAN(timeout_ms), 0, 0, NULL, false },
-	{ "kernel", set_string, SPAN(kernel), 0, 0, NULL, false },
-	{ "initrd", set_string, SPAN(initrd), 0, 0, NULL, false },
-	{ "cmdline", set_string, SPAN(cmdline), 0, 0, NULL, false },
-	{ "status_port", set_port, SPAN(status_port), 1, 0xffff, NULL, false },
-	{ "hold", set_u32, SPAN(hold_us), 0, 1000000, NULL, false },
-};
-
-static const struct key node_keys[] = {
-	{ "address", set_address, NODE(addr), 0, 0, NULL, false },
-	{ "memory", set_size, NODE(memory), HUGE_SIZE, HUGE_SIZE,
-	  "a size from 2M to 64T, a multiple of 2M (as 256M, 4G)", true },
-	{ "cache", set_size, NODE(cache), 64 * PAGE_SIZE, PAGE_SIZE,
-	  "a size from 256K to 64T, a multiple of 4K (as 64M)", false },
-	{ "cpus", set_u32, NODE(cpus), 1, 64, NULL, true },
-	{ "pin", set_pins, 0, 0, 0, NULL, false },
+static const struct key keys[] = {
+	{ "id", set_u64, OF_SPAN(span_id), .needed = true, .lo = 1, .hi = UINT64_MAX },
+	{ "key", set_key_file, .of_span = true, .needed = true },
+	{ "transport", set_transport, OF_SPAN(transport), .needed = true },
+	{ "timeout", set_u32, OF_SPAN(timeout_ms), .lo = 100, .hi = 600000, .units = times,
+	  .want = "a time from 100ms to 600s" },
+	{ "kernel", set_string, OF_SPAN(kernel) },
+	{ "initrd", set_string, OF_SPAN(initrd) },
+	{ "cmdline", set_string, OF_SPAN(cmdline) },
+	{ "status_port", set_port, OF_SPAN(status_port), .lo = 1, .hi = 0xffff },
+	{ "hold", set_u32, OF_SPAN(hold_us), .hi = 1000000 },
+	{ "address", set_address, OF_NODE(addr) },
+	{ "memory", set_u64, OF_NODE(memory), .needed = true, .lo = HUGE_SIZE, .hi = MAX_MEMORY,
+	  .multiple = HUGE_SIZE, .units = sizes,
+	  .want = "a size from 2M to 64T, a multiple of 2M (as 256M, 4G)" },
+	{ "cache", set_u64, OF_NODE(cache), .lo = 64 * PAGE_SIZE, .hi = MAX_MEMORY,
+	  .multiple = PAGE_SIZE, .units = sizes,
+	  .want = "a size from 256K to 64T, a multiple of 4K (as 64M)" },
+	{ "cpus", set_u32, OF_NODE(cpus), .needed = true, .lo = 1, .hi = 64 },
+	{ "pin", set_pins, .off = 0 },
 };
 
 static void set_section(struct parser *p, char *name)
@@ -276,13 +252,13 @@ static void set_section(struct parser *p, char *name)
 	u64 n;
 
 	if (!strcmp(name, "span"))
-		n = MAX_NODES;
+		n = SPAN;
 	else if (strncmp(name, "node ", 5) || !number(name + 5, &n, &e) || *e || n >= MAX_NODES)
-		bad("%s:%u: section \"[%.60s]\": expected [span] or [node 0] to [node %d]", p->file,
-		    p->line, name, MAX_NODES - 1);
-	if (p->have[n])
-		bad("%s:%u: section \"[%.60s]\": expected once", p->file, p->line, name);
-	p->have[n] = true;
+		bad("section \"[%.60s]\": expected [span] or [node 0] to [node %d]", name,
+		    MAX_NODES - 1);
+	if (p->seen[n])
+		bad("section \"[%.60s]\": expected once", name);
+	p->seen[n] = SEEN;
 	p->section = n;
 }
 
@@ -310,80 +286,80 @@ static void strip_comment(char *s)
 	}
 }
 
-static void set_key(struct parser *p, char *key, char *val)
+static void set_key(struct parser *p, const char *key, const char *val)
 {
-	const bool span = p->section == MAX_NODES;
-	const struct key *k = span ? span_keys : node_keys;
-	const struct key *end = k + (span ? ARRAY_SIZE(span_keys) : ARRAY_SIZE(node_keys));
-	void *base = span ? (void *)p->c : &p->c->nodes[p->section];
-	u32 bit = 1;
+	const bool of_span = p->section == SPAN;
+	void *base = of_span ? (void *)p->c : &p->c->nodes[p->section];
+	u32 i = 0;
 
-	for (; k < end && strcmp(key, k->name); k++)
-		bit <<= 1;
-	if (k == end)
-		bad("%s:%u: key \"%.60s\": expected a key of %s", p->file, p->line, key,
-		    span ? "[span]" : "[node N]");
-	if (p->seen[p->section] & bit)
-		bad("%s:%u: key \"%.60s\": expected once in its section", p->file, p->line, key);
-	p->seen[p->section] |= bit;
+	while (i < ARRAY_SIZE(keys) && (keys[i].of_span != of_span || strcmp(key, keys[i].name)))
+		i++;
+	if (i == ARRAY_SIZE(keys))
+		bad("key \"%.60s\": expected a key of %s", key, of_span ? "[span]" : "[node N]");
+	if (p->seen[p->section] & BIT(i))
+		bad("key \"%.60s\": expected once in its section", key);
+	p->seen[p->section] |= BIT(i);
 	if (!*val && strcmp(key, "cmdline"))
-		bad("%s:%u: %s \"\": expected a value", p->file, p->line, key);
-	k->set(p, k, val, base + k->off);
+		bad("%s \"\": expected a value", key);
+	keys[i].set(&keys[i], val, base + keys[i].off);
+}
+
+static void parse_line(struct parser *p, char *s)
+{
+	char *eq = strchr(s, '='), *end = s + strlen(s) - 1;
+
+	if (*s == '[') {
+		if (*end != ']')
+			bad("\"%.60s\": expected [section]", s);
+		*end = 0;
+		set_section(p, trim(s + 1));
+		return;
+	}
+	if (!eq)
+		bad("\"%.60s\": expected key = value", s);
+	*eq = 0;
+	if (p->section < 0)
+		bad("key \"%.60s\": expected a [section] before it", trim(s));
+	set_key(p, trim(s), trim(eq + 1));
 }
 
 static void parse_file(struct parser *p)
 {
-	char *line = NULL, *s, *eq;
+	char *line = NULL, *s;
 	size_t size = 0;
 	ssize_t len;
 	struct stat st;
-	FILE *f;
+	FILE *f = fopen(p->c->file, "re");
 
-	f = fopen(p->file, "re");
 	if (!f || fstat(fileno(f), &st))
-		bad("--config \"%s\": expected a readable file (%s)", p->file, strerror(errno));
+		BAD_VALUE("--config", p->c->file, "a readable file (%s)", strerror(errno));
 	if (S_ISDIR(st.st_mode))
-		bad("--config \"%s\": expected a file, not a directory", p->file);
-	while ((len = getline(&line, &size, f)) > 0) {
-		p->line++;
+		BAD_VALUE("--config", p->c->file, "a file, not a directory");
+	for (place.file = p->c->file; (len = getline(&line, &size, f)) > 0;) {
+		place.line++;
 		if (strlen(line) != (size_t)len)
-			bad("%s:%u: \"%.60s\": expected text without NUL bytes", p->file, p->line,
-			    line);
+			bad("\"%.60s\": expected text without NUL bytes", line);
 		strip_comment(line);
 		s = trim(line);
-		if (!*s)
-			continue;
-		if (*s == '[') {
-			if (s[strlen(s) - 1] != ']')
-				bad("%s:%u: \"%.60s\": expected [section]", p->file, p->line, s);
-			s[strlen(s) - 1] = 0;
-			set_section(p, trim(s + 1));
-			continue;
-		}
-		eq = strchr(s, '=');
-		if (!eq)
-			bad("%s:%u: \"%.60s\": expected key = value", p->file, p->line, s);
-		*eq = 0;
-		if (p->section < 0)
-			bad("%s:%u: key \"%.60s\": expected a [section] before it", p->file,
-			    p->line, trim(s));
-		set_key(p, trim(s), trim(eq + 1));
+		if (*s)
+			parse_line(p, s);
 	}
+	place.line = 0;
 	if (ferror(f))
-		bad("--config \"%s\": expected a readable file (%s)", p->file, strerror(errno));
+		bad("expected a readable file (%s)", strerror(errno));
 	free(line);
 	fclose(f);
 }
 
 static void check_needed(const struct parser *p, u32 section, const char *name)
 {
-	const bool span = section == MAX_NODES;
-	const struct key *k = span ? span_keys : node_keys;
-	u32 i, n = span ? ARRAY_SIZE(span_keys) : ARRAY_SIZE(node_keys);
+	const bool of_span = section == SPAN;
+	u32 i;
 
-	for (i = 0; i < n; i++)
-		if (k[i].needed && !(p->seen[section] & BIT(i)))
-			bad("%s: %s has no \"%s\": expected one", p->file, name, k[i].name);
+	for (i = 0; i < ARRAY_SIZE(keys); i++)
+		if (keys[i].needed && keys[i].of_span == of_span &&
+		    !(p->seen[section] & BIT(i)))
+			bad("%s has no \"%s\": expected one", name, keys[i].name);
 }
 
 static void check_node(const struct parser *p, struct config *c, u32 i)
@@ -395,82 +371,64 @@ static void check_node(const struct parser *p, struct config *c, u32 i)
 	snprintf(sect, sizeof(sect), "[node %u]", i);
 	check_needed(p, i, sect);
 	if (c->nr_nodes > 1 && !n->addr.len)
-		bad("%s: %s has no \"address\": expected one", p->file, sect);
+		bad("%s has no \"address\": expected one", sect);
 	if (!n->cache)
 		n->cache = 64ULL << 20;
 	if (n->nr_pin && n->nr_pin != n->cpus)
-		bad("%s: %s pins %u host CPUs: expected %u, one for each of its cpus", p->file,
-		    sect, n->nr_pin, n->cpus);
+		bad("%s pins %u host CPUs: expected %u, one for each of its cpus", sect, n->nr_pin,
+		    n->cpus);
 	if (n->addr.len && c->transport == NUMASPAN_TCP && n->addr.sa.sa_family == AF_UNIX)
-		bad("%s: %s address \"%s\": expected IPV4:PORT or [IPV6]:PORT with transport tcp",
-		    p->file, sect, n->addr.text);
+		bad("%s address \"%s\": expected IPV4:PORT or [IPV6]:PORT with transport tcp", sect,
+		    n->addr.text);
 	for (j = 0; j < i; j++)
 		if (n->addr.len && !strcmp(n->addr.text, c->nodes[j].addr.text))
-			bad("%s: %s address \"%s\": expected another than [node %u]'s", p->file,
-			    sect, n->addr.text, j);
+			bad("%s address \"%s\": expected another than [node %u]'s", sect,
+			    n->addr.text, j);
 	n->first_page = c->pages;
-	n->pages = n->memory / PAGE_SIZE;
 	n->first_cpu = c->nr_cpus;
-	c->pages += n->pages;
+	c->pages += n->memory / PAGE_SIZE;
 	c->nr_cpus += n->cpus;
+	while (1U << c->apic_shift < n->cpus)
+		c->apic_shift++;
 }
 
 /* Checks what spans several keys, and lays the nodes' pages and CPUs out. */
 static void check_whole(const struct parser *p, struct config *c)
 {
-	u32 i, most = 1;
+	u32 i;
 
-	if (!p->have[MAX_NODES])
-		bad("%s: no \"[span]\": expected one", p->file);
-	check_needed(p, MAX_NODES, "[span]");
+	if (!p->seen[SPAN])
+		bad("no \"[span]\": expected one");
+	check_needed(p, SPAN, "[span]");
 	for (i = 0; i < MAX_NODES; i++) {
-		if (!p->have[i])
+		if (!p->seen[i])
 			continue;
 		if (i != c->nr_nodes)
-			bad("%s: no \"[node %u]\": expected nodes numbered from 0 without a gap",
-			    p->file, c->nr_nodes);
+			bad("no \"[node %u]\": expected nodes numbered from 0 without a gap",
+			    c->nr_nodes);
 		c->nr_nodes++;
 	}
 	if (!c->nr_nodes)
-		bad("%s: no \"[node 0]\": expected at least one node", p->file);
+		bad("no \"[node 0]\": expected at least one node");
 	for (i = 0; i < c->nr_nodes; i++)
 		check_node(p, c, i);
 	if (c->nodes[0].memory < 64ULL << 20)
-		bad("%s: [node 0] memory %llu: expected at least 64M, where the kernel boots",
-		    p->file, c->nodes[0].memory);
-	if (c->pages > (1ULL << 46) / PAGE_SIZE)
-		bad("%s: memory of all nodes %llu pages: expected at most 64T", p->file,
-		    c->pages);
-	for (i = 0; i < c->nr_nodes; i++)
-		if (c->nodes[i].cpus > most)
-			most = c->nodes[i].cpus;
-	while (1U << c->apic_shift < most)
-		c->apic_shift++;
+		bad("[node 0] memory %llu: expected at least 64M, where the kernel boots",
+		    c->nodes[0].memory);
+	if (c->pages > MAX_MEMORY / PAGE_SIZE)
+		bad("memory of all nodes %llu pages: expected at most 64T", c->pages);
 	if (c->nr_nodes << c->apic_shift > MAX_CPUS)
-		bad("%s: %u nodes of up to %u cpus: expected at most %d APIC ids", p->file,
-		    c->nr_nodes, most, MAX_CPUS);
-}
-
-static void check_readable(const char *opt, const char *path)
-{
-	struct stat st;
-
-	if (access(path, R_OK) || stat(path, &st))
-		bad("%s \"%s\": expected a readable file (%s)", opt, path, strerror(errno));
-	if (!S_ISREG(st.st_mode))
-		bad("%s \"%s\": expected a regular file", opt, path);
+		bad("%u nodes of up to %u cpus: expected at most %d APIC ids", c->nr_nodes,
+		    1U << c->apic_shift, MAX_CPUS);
 }
 
 static void check_self(struct config *c)
 {
 	struct node_cfg *n = &c->nodes[c->node];
+	struct stat st;
 	cpu_set_t set;
 	u32 i;
 
-	if (c->node >= c->nr_nodes)
-		bad("--node \"%u\": expected a node of %s, 0 to %u", c->node, c->file,
-		    c->nr_nodes - 1);
-	CPU_ZERO(&set);
 	if (sched_getaffinity(0, sizeof(set), &set))
 		bad("--node \"%u\": expected to learn the host CPUs (%s)", c->node,
 		    strerror(errno));
@@ -482,10 +440,12 @@ static void check_self(struct config *c)
 		return;
 	if (!c->kernel)
 		bad("%s: [span] has no \"kernel\": expected one, or --kernel", c->file);
-	check_readable("kernel", c->kernel);
-	boot_check_kernel(c->kernel);
+	i = open_regular("kernel", c->kernel, &st);
+	if (!boot_check_kernel(i))
+		BAD_VALUE("kernel", c->kernel, "a 64-bit Linux bzImage (protocol 2.12 or later)");
+	close(i);
 	if (c->initrd)
-		check_readable("initrd", c->initrd);
+		close(open_regular("initrd", c->initrd, &st));
 	if (strlen(c->cmdline) > 2047)
 		bad("cmdline of %zu characters: expected at most 2047", strlen(c->cmdline));
 }
@@ -515,20 +475,18 @@ enum opt {
 	OPT_CHECK, OPT_HELP, OPT_VERSION, OPT_NR
 };
 
-#define OPTION(_name, _opt, _arg) \
-	{ .name = _name, .has_arg = _arg, .val = _opt }
 static const struct option options[] = {
-	OPTION("config", OPT_CONFIG, required_argument),
-	OPTION("node", OPT_NODE, required_argument),
-	OPTION("console", OPT_CONSOLE, required_argument),
-	OPTION("data", OPT_DATA, required_argument),
-	OPTION("stats", OPT_STATS, required_argument),
-	OPTION("kernel", OPT_KERNEL, required_argument),
-	OPTION("initrd", OPT_INITRD, required_argument),
-	OPTION("append", OPT_APPEND, required_argument),
-	OPTION("check", OPT_CHECK, no_argument),
-	OPTION("help", OPT_HELP, no_argument),
-	OPTION("version", OPT_VERSION, no_argument),
+	{ "config", required_argument, NULL, OPT_CONFIG },
+	{ "node", required_argument, NULL, OPT_NODE },
+	{ "console", required_argument, NULL, OPT_CONSOLE },
+	{ "data", required_argument, NULL, OPT_DATA },
+	{ "stats", required_argument, NULL, OPT_STATS },
+	{ "kernel", required_argument, NULL, OPT_KERNEL },
+	{ "initrd", required_argument, NULL, OPT_INITRD },
+	{ "append", required_argument, NULL, OPT_APPEND },
+	{ "check", no_argument, NULL, OPT_CHECK },
+	{ "help", no_argument, NULL, OPT_HELP },
+	{ "version", no_argument, NULL, OPT_VERSION },
 	{ }
 };
 
@@ -584,16 +542,16 @@ static void check_output(const char *opt, const char *path)
  */
 void config_load(struct config *c, int argc, char **argv)
 {
-	const char *arg[OPT_NR] = { NULL };
+	static const struct key node = { .name = "--node", .hi = MAX_NODES - 1 };
+	const char *arg[OPT_NR] = { NULL }, *append;
 	struct parser p = { .c = c, .section = -1 };
-	char *s;
 
 	parse_options(argc, argv, arg);
 	if (!arg[OPT_CONFIG])
 		bad("no \"--config\": expected --config FILE");
 	if (!arg[OPT_NODE])
 		bad("no \"--node\": expected --node N");
-	c->node = get_number(NULL, "--node", arg[OPT_NODE], 0, MAX_NODES - 1);
+	c->node = get_number(&node, arg[OPT_NODE]);
 	c->file = arg[OPT_CONFIG];
 	c->console = arg[OPT_CONSOLE];
 	c->data = arg[OPT_DATA];
@@ -601,19 +559,18 @@ void config_load(struct config *c, int argc, char **argv)
 	c->check = arg[OPT_CHECK];
 	c->status_port = -1;
 	c->timeout_ms = 10000;
-	p.file = c->file;
 	parse_file(&p);
 	check_whole(&p, c);
-	if (arg[OPT_KERNEL])
-		c->kernel = strdup(arg[OPT_KERNEL]);
-	if (arg[OPT_INITRD])
-		c->initrd = strdup(arg[OPT_INITRD]);
-	if (asprintf(&s, "%s%s%s", c->cmdline ? c->cmdline : "",
-		     c->cmdline && arg[OPT_APPEND] ? " " : "",
-		     arg[OPT_APPEND] ? arg[OPT_APPEND] : "") < 0)
-		bad("--append of %zu characters: expected less", strlen(arg[OPT_APPEND]));
-	free(c->cmdline);
-	c->cmdline = s;
+	place.file = NULL;
+	if (c->node >= c->nr_nodes)
+		BAD_VALUE("--node", arg[OPT_NODE], "a node of %s, 0 to %u", c->file,
+			  c->nr_nodes - 1);
+	c->kernel = arg[OPT_KERNEL] ?: c->kernel;
+	c->initrd = arg[OPT_INITRD] ?: c->initrd;
+	append = arg[OPT_APPEND] ?: "";
+	if (asprintf(&c->cmdline, "%s%s%s", c->cmdline ?: "", c->cmdline && *append ? " " : "",
+		     append) < 0)
+		bad("--append of %zu characters: expected less", strlen(append));
 	check_self(c);
 	check_output("--console", c->console);
 	check_output("--data", c->data);
@@ -621,21 +578,18 @@ void config_load(struct config *c, int argc, char **argv)
 }
 
 /**
- * config_digest_input - what all nodes' configurations have to agree on, as bytes
+ * config_digest - over what all nodes' configurations have to agree on
  * @c: the configuration
- * @buf: where
- * @len: how many bytes
- * @size: of @buf
+ * @digest: the result
  */
-void config_digest_input(const struct config *c, u8 *buf, size_t *len, size_t size)
+void config_digest(const struct config *c, u8 digest[MAC_LEN])
 {
-	size_t n = 0;
-	u32 i;
+	char buf[64 + 40 * MAX_NODES];
+	u32 i, n;
 
-	n += snprintf((char *)buf, size, "%u %d %d %u %u;", c->transport, c->status_port,
-		      c->hold_us, c->timeout_ms, c->nr_nodes);
-	for (i = 0; i < c->nr_nodes && n < size; i++)
-		n += snprintf((char *)buf + n, size - n, "%llu %u;",
-			      c->nodes[i].memory, c->nodes[i].cpus);
-	*len = n < size ? n : size;
+	n = sprintf(buf, "%u %d %d %u %u;", c->transport, c->status_port, c->hold_us,
+		    c->timeout_ms, c->nr_nodes);
+	for (i = 0; i < c->nr_nodes; i++)
+		n += sprintf(buf + n, "%llu %u;", c->nodes[i].memory, c->nodes[i].cpus);
+	auth_digest(buf, n, digest);
 }

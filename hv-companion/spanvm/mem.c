@@ -66,7 +66,7 @@ int mem_create(struct vmm *vm)
 	u32 i;
 
 	for (i = 0; i < c->nr_nodes; i++)
-		nc.home_pages[i] = c->nodes[i].pages;
+		nc.home_pages[i] = c->nodes[i].memory / PAGE_SIZE;
 	auth_mac(c, "token", &c->span_id, sizeof(c->span_id), &vm->setup, sizeof(vm->setup),
 		 nc.token);
 	vm->mem_fd = open(DEVICE, O_RDWR | O_CLOEXEC);

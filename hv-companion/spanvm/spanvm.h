@@ -70,8 +70,7 @@ struct sv_addr {
 
 struct node_cfg {
 	struct sv_addr addr;
-	u64 memory, cache;
-	u64 first_page, pages;
+	u64 memory, cache, first_page;
 	u32 cpus, first_cpu;
 	u32 nr_pin;
 	u16 pin[MAX_CPUS];
@@ -84,7 +83,8 @@ struct config {
 	size_t key_len;
 	u32 transport;		/* NUMASPAN_TCP or NUMASPAN_LOOPBACK */
 	u32 timeout_ms;
-	char *kernel, *initrd, *cmdline;
+	const char *kernel, *initrd;
+	char *cmdline;
 	int status_port;	/* -1: none */
 	u32 hold_us;
 	u32 nr_nodes, node;	/* node: which one this process is */
@@ -286,7 +286,7 @@ void *xzalloc(size_t n);
 
 /* config.c */
 void config_load(struct config *c, int argc, char **argv);
-void config_digest_input(const struct config *c, u8 *buf, size_t *len, size_t size);
+void config_digest(const struct config *c, u8 digest[MAC_LEN]);
 
 /* auth.c */
 void auth_mac(const struct config *c, const char *label, const void *a, size_t alen,
@@ -318,7 +318,7 @@ u64 page_to_gpa(u64 page);
 void *gpa_to_ptr(struct vmm *vm, u64 gpa, u64 len);
 
 /* boot.c, acpi.c */
-void boot_check_kernel(const char *path);
+bool boot_check_kernel(int fd);
 int boot_load(struct vmm *vm);
 size_t acpi_build(const struct config *c, u8 *buf, u64 gpa, size_t size);
 #define ACPI_GPA		0xe0000ULL
