@@ -69,12 +69,12 @@ bool clock_on_ping(struct vmm *vm, u32 from, const union msg *m)
 /* All vCPUs take the new offset as soon as they leave the guest. */
 static void step_tsc(struct vmm *vm, u64 by)
 {
-	u64 offset = atomic_fetch_add(&vm->tsc_offset, by) + by;
 	u32 i;
 
+	atomic_fetch_add(&vm->tsc_offset, by);
 	vm->clock.steps++;
-	if (vm->dummy_fd >= 0)
-		vcpu_set_tsc_offset(vm->dummy_fd, offset);
+	if (vm->dummy.fd >= 0)
+		vcpu_set_tsc_offset(&vm->dummy);
 	for (i = 0; i < vm->cfg->nr_cpus; i++) {
 		atomic_store(&vm->cpus[i].retime, true);
 		vcpu_kick(&vm->cpus[i]);

@@ -484,7 +484,7 @@ static void begin(struct vmm *vm)
 	}
 	vm->fd = -1;
 	vm->mem_fd = -1;
-	vm->dummy_fd = -1;
+	vm->dummy = (struct vcpu){ .vm = vm, .index = ~0U, .fd = -1 };
 	vm->listen_fd = -1;
 }
 

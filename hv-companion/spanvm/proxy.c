@@ -30,26 +30,20 @@
 #define RFLAGS_ARMED	(RFLAGS_IF | 0x2)
 #define TEST_VECTOR	0xa5
 
-static bool fail(struct vcpu *v, const char *what)
+static int fail(struct vcpu *v, const char *what, int error)
 {
-	span_fail(v->vm, "proxy of CPU %u: %s: %s", v->index, what, strerror(errno));
-	return false;
+	return span_fail(v->vm, "proxy of CPU %u: %s: %s", v->index, what, strerror(error));
 }
 
-static bool set_msr(struct vcpu *v, u32 index, u64 data)
-{
-	return !vm_set_msr(v->fd, index, data) || fail(v, "KVM_SET_MSRS");
-}
-
-static bool set_state(struct vcpu *v, u32 state)
+static int set_state(struct vcpu *v, u32 state)
 {
 	struct kvm_mp_state mp = { .mp_state = state };
 
-	return !ioctl(v->fd, KVM_SET_MP_STATE, &mp) || fail(v, "KVM_SET_MP_STATE");
+	return VCPU_CALL(v, KVM_SET_MP_STATE, &mp);
 }
 
 /* Signals that are open while the vCPU is in KVM_RUN: the kick, and SIG_PULL or not. */
-static bool set_mask(struct vcpu *v, bool pull)
+static int set_mask(struct vcpu *v, bool pull)
 {
 	u64 set = ~(1ULL << (SIG_KICK - 1));
 	u32 m[3] = { sizeof(set) };	/* struct kvm_signal_mask: the length, then the set */
@@ -57,22 +51,21 @@ static bool set_mask(struct vcpu *v, bool pull)
 	if (pull)
 		set &= ~(1ULL << (SIG_PULL - 1));
 	memcpy(&m[1], &set, sizeof(set));
-	return !ioctl(v->fd, KVM_SET_SIGNAL_MASK, m) || fail(v, "KVM_SET_SIGNAL_MASK");
+	return VCPU_CALL(v, KVM_SET_SIGNAL_MASK, m);
 }
 
 /**
  * proxy_arm - let a proxy's local APIC take interrupts; its thread does not run the vCPU
  * @v: the proxy
  *
- * Return: false after span_end().
+ * Return: 0, or -1 after span_end().
  */
-bool proxy_arm(struct vcpu *v)
+int proxy_arm(struct vcpu *v)
 {
 	struct kvm_regs r = { .rflags = RFLAGS_ARMED };
 
-	if (ioctl(v->fd, KVM_SET_REGS, &r))
-		return fail(v, "KVM_SET_REGS");
-	return set_msr(v, MSR_X2APIC_SPIV, SPIV_ENABLED);
+	return VCPU_CALL(v, KVM_SET_REGS, &r) || vcpu_set_msr(v, MSR_X2APIC_SPIV, SPIV_ENABLED) ?
+	       -1 : 0;
 }
 
 static void forward(struct vcpu *v, u8 mode, u8 vector)
@@ -101,71 +94,56 @@ static void kicked(struct vcpu *v)
 	sigemptyset(&set);
 	sigaddset(&set, SIG_KICK);
 	sigtimedwait(&set, NULL, &none);
-	if (atomic_exchange(&v->retime, false) &&
-	    vcpu_set_tsc_offset(v->fd, atomic_load(&v->vm->tsc_offset)))
-		fail(v, "KVM_VCPU_TSC_OFFSET");
+	vcpu_kicked(v);
 }
 
 /*
  * Waits for SIPI in the state INIT_RECEIVED.  The pending triple fault stops KVM before the
  * first instruction.
  */
-static bool wait_sipi(struct vcpu *v)
+static int wait_sipi(struct vcpu *v)
 {
-	struct kvm_vcpu_events ev = { 0 };
+	struct kvm_vcpu_events ev = { .flags = KVM_VCPUEVENT_VALID_TRIPLE_FAULT,
+		.triple_fault.pending = 1 };
 
-	ev.flags = KVM_VCPUEVENT_VALID_TRIPLE_FAULT;
-	ev.triple_fault.pending = 1;
-	if (ioctl(v->fd, KVM_SET_VCPU_EVENTS, &ev))
-		return fail(v, "KVM_SET_VCPU_EVENTS");
-	if (!set_mask(v, false))
-		return false;
+	if (VCPU_CALL(v, KVM_SET_VCPU_EVENTS, &ev) || set_mask(v, false))
+		return -1;
 	while (!atomic_load(&v->vm->stopping)) {
-		if (!ioctl(v->fd, KVM_RUN, 0)) {
-			if (v->run->exit_reason == KVM_EXIT_SHUTDOWN)
-				return true;
-			errno = EPROTO;
-			return fail(v, "unexpected exit while waiting for SIPI");
-		}
+		if (!ioctl(v->fd, KVM_RUN, 0))
+			return v->run->exit_reason == KVM_EXIT_SHUTDOWN ? 0 :
+			       fail(v, "unexpected exit while waiting for SIPI", EPROTO);
 		if (errno == EINTR)
 			kicked(v);
 		else if (errno != EAGAIN)
-			return fail(v, "KVM_RUN while waiting for SIPI");
+			return fail(v, "KVM_RUN while waiting for SIPI", errno);
 	}
-	return false;
+	return -1;
 }
 
 /* An INIT came, and perhaps its SIPI. */
-static bool reset(struct vcpu *v)
+static int reset(struct vcpu *v)
 {
 	struct kvm_mp_state mp;
 	struct kvm_sregs s;
 	struct kvm_regs r;
 
-	if (ioctl(v->fd, KVM_GET_MP_STATE, &mp))
-		return fail(v, "KVM_GET_MP_STATE");
-	if (ioctl(v->fd, KVM_GET_REGS, &r))
-		return fail(v, "KVM_GET_REGS");
+	if (VCPU_CALL(v, KVM_GET_MP_STATE, &mp) || VCPU_CALL(v, KVM_GET_REGS, &r))
+		return -1;
 	/* INIT leaves the processor's signature in EDX; an armed proxy has 0 there. */
-	if (!r.rdx || r.rflags & RFLAGS_IF) {
-		errno = EPROTO;
-		return fail(v, "not armed, and no INIT came");
-	}
+	if (!r.rdx || r.rflags & RFLAGS_IF)
+		return fail(v, "not armed, and no INIT came", EPROTO);
 	forward(v, MODE_INIT, 0);
 	if (mp.mp_state == KVM_MP_STATE_INIT_RECEIVED) {
-		if (!wait_sipi(v))
-			return false;
+		if (wait_sipi(v))
+			return -1;
 	} else if (mp.mp_state != KVM_MP_STATE_RUNNABLE) {
-		errno = EPROTO;
-		return fail(v, "unexpected state after INIT");
+		return fail(v, "unexpected state after INIT", EPROTO);
 	}
-	if (ioctl(v->fd, KVM_GET_SREGS, &s))
-		return fail(v, "KVM_GET_SREGS");
 	/* Armed first: once the real vCPU runs, others may send to it. */
-	if (!proxy_arm(v))
-		return false;
+	if (VCPU_CALL(v, KVM_GET_SREGS, &s) || proxy_arm(v))
+		return -1;
 	forward(v, MODE_SIPI, s.cs.base >> 12);
-	return true;
+	return 0;
 }
 
 static bool armed(const struct vcpu *v)
@@ -173,29 +151,27 @@ static bool armed(const struct vcpu *v)
 	return v->run->if_flag;
 }
 
-/* Pulls until nothing is left; false to end the thread. */
-static bool pull(struct vcpu *v)
+/* Pulls until nothing is left; not 0 to end the thread. */
+static int pull(struct vcpu *v)
 {
 	struct kvm_vcpu_events ev;
 
-	if (!set_state(v, KVM_MP_STATE_RUNNABLE) || !set_mask(v, true))
-		return false;
+	if (set_state(v, KVM_MP_STATE_RUNNABLE) || set_mask(v, true))
+		return -1;
 	for (;;) {
-		if (!ioctl(v->fd, KVM_RUN, 0)) {
-			errno = EPROTO;
-			return fail(v, "it ran");
-		}
+		if (!ioctl(v->fd, KVM_RUN, 0))
+			return fail(v, "it ran", EPROTO);
 		if (errno != EINTR && errno != EAGAIN)
-			return fail(v, "KVM_RUN that cancels");
+			return fail(v, "KVM_RUN that cancels", errno);
 		if (!armed(v))
 			return reset(v);
-		if (ioctl(v->fd, KVM_GET_VCPU_EVENTS, &ev))
-			return fail(v, "KVM_GET_VCPU_EVENTS");
+		if (VCPU_CALL(v, KVM_GET_VCPU_EVENTS, &ev))
+			return -1;
 		if (!ev.interrupt.injected && !ev.nmi.injected)
-			return true;
+			return 0;
 		if (ev.interrupt.injected) {
-			if (!set_msr(v, MSR_X2APIC_EOI, 0))
-				return false;
+			if (vcpu_set_msr(v, MSR_X2APIC_EOI, 0))
+				return -1;
 			forward(v, MODE_FIXED, ev.interrupt.nr);
 		}
 		if (ev.nmi.injected)
@@ -204,8 +180,8 @@ static bool pull(struct vcpu *v)
 		ev.interrupt.injected = 0;
 		ev.nmi.injected = 0;
 		ev.nmi.masked = 0;
-		if (ioctl(v->fd, KVM_SET_VCPU_EVENTS, &ev))
-			return fail(v, "KVM_SET_VCPU_EVENTS");
+		if (VCPU_CALL(v, KVM_SET_VCPU_EVENTS, &ev))
+			return -1;
 	}
 }
 
@@ -221,20 +197,20 @@ void *proxy_main(void *arg)
 
 	pthread_kill(pthread_self(), SIG_PULL);
 	while (!atomic_load(&v->vm->stopping)) {
-		if (!set_state(v, KVM_MP_STATE_UNINITIALIZED) || !set_mask(v, false))
+		if (set_state(v, KVM_MP_STATE_UNINITIALIZED) || set_mask(v, false))
 			break;
 		if (ioctl(v->fd, KVM_RUN, 0) && errno == EINTR) {
 			kicked(v);
 			/* What arrived together with the kick is accepted already. */
-			if (!armed(v) && !reset(v))
+			if (!armed(v) && reset(v))
 				break;
 			continue;
 		}
 		if (errno != EAGAIN) {
-			fail(v, "KVM_RUN while waiting");
+			fail(v, "KVM_RUN while waiting", errno);
 			break;
 		}
-		if (!(armed(v) ? pull(v) : reset(v)))
+		if (armed(v) ? pull(v) : reset(v))
 			break;
 	}
 	return NULL;
@@ -265,10 +241,8 @@ int proxy_selftest(struct vmm *vm)
 		struct vcpu *v = &vm->cpus[i];
 
 		if (!v->real && (vm_signal_msi(vm, v->apic_id, MODE_FIXED, TEST_VECTOR) ||
-				 vm_signal_msi(vm, v->apic_id, MODE_NMI, 0))) {
-			fail(v, "KVM_SIGNAL_MSI");
-			return -1;
-		}
+				 vm_signal_msi(vm, v->apic_id, MODE_NMI, 0)))
+			return fail(v, "KVM_SIGNAL_MSI", errno);
 	}
 	if (!loop_until(vm, all_came_back, vm->cfg->timeout_ms, NULL)) {
 		for (i = 0; i < vm->cfg->nr_cpus; i++)

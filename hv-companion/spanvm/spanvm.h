@@ -253,11 +253,10 @@ struct vmm {
 	int fd, mem_fd;
 	u8 *ram;
 	struct vcpu *cpus;
-	int dummy_fd;
+	struct vcpu dummy;	/* never runs */
 	atomic_ullong tsc_offset;
 	bool scale_tsc;
 	atomic_bool selftest;
-	u32 threads;
 	struct kvm_cpuid2 *cpuid;
 	pthread_mutex_t dev_lock, relay_lock;
 	pthread_cond_t relay_cond;
@@ -328,20 +327,23 @@ size_t acpi_build(const struct config *c, u8 *buf, u64 gpa, size_t size);
 int host_check(struct vmm *vm);
 int vm_create(struct vmm *vm);
 int vm_open(struct vmm *vm);
-int vm_set_msr(int fd, u32 index, u64 data);
 int vm_signal_msi(struct vmm *vm, u32 apic_id, u8 mode, u8 vector);
 void vm_destroy(struct vmm *vm);
 
 /* vcpu.c, proxy.c */
 #define SIG_KICK		(SIGRTMIN + 0)
 #define SIG_PULL		(SIGRTMIN + 1)
-int vcpu_set_tsc_offset(int fd, u64 offset);
+int vcpu_call(struct vcpu *v, unsigned long request, u64 arg, const char *what);
+#define VCPU_CALL(v, request, arg)	vcpu_call(v, request, (uintptr_t)(arg), #request)
+int vcpu_set_msr(struct vcpu *v, u32 index, u64 data);
+int vcpu_set_tsc_offset(struct vcpu *v);
+void vcpu_kicked(struct vcpu *v);
 int vcpu_boot_state(struct vcpu *v, u64 entry, u64 boot_params, u64 cr3);
 void *vcpu_main(void *arg);
 void vcpu_kick(struct vcpu *v);
 int vcpus_start(struct vmm *vm, bool real);
 int vcpus_join(struct vmm *vm);
-bool proxy_arm(struct vcpu *v);
+int proxy_arm(struct vcpu *v);
 void *proxy_main(void *arg);
 int proxy_selftest(struct vmm *vm);
 bool vcpu_on_msi(struct vmm *vm, u32 from, const union msg *m);

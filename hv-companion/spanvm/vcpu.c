@@ -15,20 +15,64 @@
 #include "spanvm.h"
 
 /**
- * vcpu_set_tsc_offset - the guest's TSC on a vCPU becomes the host's plus an offset
- * @fd: the vCPU, which is not running
- * @offset: modulo 2^64
+ * vcpu_call - an ioctl of a vCPU that has to succeed; use VCPU_CALL()
+ * @v: the vCPU
+ * @request: which
+ * @arg: its argument
+ * @what: its name
  *
- * Return: 0, or -1 with errno.
+ * Return: 0, or -1 after span_end().
  */
-int vcpu_set_tsc_offset(int fd, u64 offset)
+int vcpu_call(struct vcpu *v, unsigned long request, u64 arg, const char *what)
 {
-	struct kvm_device_attr a = {
-		.group = KVM_VCPU_TSC_CTRL, .attr = KVM_VCPU_TSC_OFFSET,
-		.addr = (uintptr_t)&offset,
-	};
+	if (ioctl(v->fd, request, arg) >= 0)
+		return 0;
+	return span_fail(v->vm, "CPU %u: %s: %s", v->index, what, strerror(errno));
+}
 
-	return ioctl(fd, KVM_SET_DEVICE_ATTR, &a);
+/**
+ * vcpu_set_msr - set a model-specific register
+ * @v: the vCPU, which is not running
+ * @index: which
+ * @data: to what
+ *
+ * Return: 0, or -1 after span_end().
+ */
+int vcpu_set_msr(struct vcpu *v, u32 index, u64 data)
+{
+	struct {
+		struct kvm_msrs head;
+		struct kvm_msr_entry msr;
+	} m = { .head.nmsrs = 1, .msr = { .index = index, .data = data } };
+
+	if (ioctl(v->fd, KVM_SET_MSRS, &m) == 1)
+		return 0;
+	return span_fail(v->vm, "CPU %u: cannot set MSR %x: %s", v->index, index, strerror(errno));
+}
+
+/**
+ * vcpu_set_tsc_offset - the guest's TSC on a vCPU becomes the host's plus vmm.tsc_offset
+ * @v: the vCPU, which is not running
+ *
+ * Return: 0, or -1 after span_end().
+ */
+int vcpu_set_tsc_offset(struct vcpu *v)
+{
+	u64 offset = atomic_load(&v->vm->tsc_offset);
+	struct kvm_device_attr a = { .group = KVM_VCPU_TSC_CTRL, .attr = KVM_VCPU_TSC_OFFSET,
+		.addr = (uintptr_t)&offset };
+
+	return VCPU_CALL(v, KVM_SET_DEVICE_ATTR, &a);
+}
+
+/**
+ * vcpu_kicked - what a kicked vCPU has to do
+ * @v: the vCPU, whose thread calls
+ */
+void vcpu_kicked(struct vcpu *v)
+{
+	if (atomic_exchange(&v->retime, false))
+		vcpu_set_tsc_offset(v);
 }
 
 static struct kvm_segment flat(u8 type, u16 selector, bool code)
@@ -52,8 +96,8 @@ int vcpu_boot_state(struct vcpu *v, u64 entry, u64 boot_params, u64 cr3)
 	struct kvm_mp_state mp = { .mp_state = KVM_MP_STATE_RUNNABLE };
 	struct kvm_sregs s;
 
-	if (ioctl(v->fd, KVM_GET_SREGS, &s))
-		goto fail;
+	if (VCPU_CALL(v, KVM_GET_SREGS, &s))
+		return -1;
 	s.cs = flat(11, 0x10, true);
 	s.ds = flat(3, 0x18, false);
 	s.es = s.ds;
@@ -64,11 +108,8 @@ int vcpu_boot_state(struct vcpu *v, u64 entry, u64 boot_params, u64 cr3)
 	s.cr3 = cr3;
 	s.cr4 = 0x20;				/* PAE */
 	s.efer = 0x500;				/* LMA, LME */
-	if (!ioctl(v->fd, KVM_SET_SREGS, &s) && !ioctl(v->fd, KVM_SET_REGS, &r) &&
-	    !ioctl(v->fd, KVM_SET_MP_STATE, &mp))
-		return 0;
-fail:
-	return span_fail(v->vm, "registers of CPU %u: %s", v->index, strerror(errno));
+	return VCPU_CALL(v, KVM_SET_SREGS, &s) || VCPU_CALL(v, KVM_SET_REGS, &r) ||
+	       VCPU_CALL(v, KVM_SET_MP_STATE, &mp) ? -1 : 0;
 }
 
 static void vcpu_died(struct vcpu *v, const char *what, u64 detail)
@@ -123,13 +164,15 @@ static void handle_exit(struct vcpu *v)
 	}
 }
 
-static void requests(struct vcpu *v)
+static void run_failed(struct vcpu *v)
 {
-	struct vmm *vm = v->vm;
+	char what[40];
 
-	if (atomic_exchange(&v->retime, false) &&
-	    vcpu_set_tsc_offset(v->fd, atomic_load(&vm->tsc_offset)))
-		span_fail(vm, "TSC offset of CPU %u: %s", v->index, strerror(errno));
+	snprintf(what, sizeof(what), "KVM_RUN of CPU %u", v->index);
+	if (errno == EFAULT)
+		mem_failed(v->vm, what);
+	else
+		span_fail(v->vm, "%s: %s", what, strerror(errno));
 }
 
 /**
@@ -147,26 +190,16 @@ void *vcpu_main(void *arg)
 	sigemptyset(&set);
 	sigaddset(&set, SIG_KICK);
 	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-	while (!atomic_load(&vm->stopping)) {
-		/* What a vCPU does after a power-off or a reset is nobody's business. */
-		if (span_ended(vm) || atomic_load(&vm->reset_asked))
-			break;
+	/* What a vCPU does after a power-off or a reset is nobody's business. */
+	while (!atomic_load(&vm->stopping) && !span_ended(vm) && !atomic_load(&vm->reset_asked)) {
 		if (!ioctl(v->fd, KVM_RUN, 0)) {
 			handle_exit(v);
-			continue;
-		}
-		if (errno == EINTR) {
+		} else if (errno == EINTR) {
 			v->run->immediate_exit = 0;
 			atomic_thread_fence(memory_order_seq_cst);
-			requests(v);
-		} else if (errno == EFAULT) {
-			char what[40];
-
-			snprintf(what, sizeof(what), "KVM_RUN of CPU %u", v->index);
-			mem_failed(vm, what);
-			break;
+			vcpu_kicked(v);
 		} else if (errno != EAGAIN) {
-			span_fail(vm, "KVM_RUN of CPU %u: %s", v->index, strerror(errno));
+			run_failed(v);
 			break;
 		}
 	}
@@ -221,7 +254,7 @@ int vcpus_start(struct vmm *vm, bool real)
 
 		if (v->real != real)
 			continue;
-		if (!real && !proxy_arm(v))
+		if (!real && proxy_arm(v))
 			return -1;
 		r = pthread_create(&v->thread, NULL, real ? vcpu_main : proxy_main, v);
 		if (r)
@@ -244,26 +277,26 @@ int vcpus_start(struct vmm *vm, bool real)
 int vcpus_join(struct vmm *vm)
 {
 	struct timespec ts;
-	int r, failed = 0;
+	int failed = 0;
 	u32 i;
 
-	for (i = 0; vm->cpus && i < vm->cfg->nr_cpus; i++)
+	if (!vm->cpus)
+		return 0;
+	for (i = 0; i < vm->cfg->nr_cpus; i++)
 		vcpu_kick(&vm->cpus[i]);
 	clock_gettime(CLOCK_REALTIME, &ts);
 	ts.tv_sec += (vm->cfg->timeout_ms + 999) / 1000;
-	for (i = 0; vm->cpus && i < vm->cfg->nr_cpus; i++) {
+	for (i = 0; i < vm->cfg->nr_cpus; i++) {
 		struct vcpu *v = &vm->cpus[i];
 
 		if (!v->thread_up)
 			continue;
-		r = pthread_timedjoin_np(v->thread, NULL, &ts);
-		if (r) {
+		v->thread_up = pthread_timedjoin_np(v->thread, NULL, &ts);
+		if (v->thread_up) {
 			say(vm, "the thread of CPU %u did not end in %u ms", i,
 			    vm->cfg->timeout_ms);
 			failed = -1;
-			continue;
 		}
-		v->thread_up = false;
 	}
 	return failed;
 }

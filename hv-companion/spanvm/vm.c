@@ -5,6 +5,7 @@
  * proxies.  Every vCPU starts in x2APIC mode and with the same TSC offset; APIC ids are
  * NODE << apic_shift | CPU, so that each node is one package.
  */
+#include <asm/kvm_para.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -18,6 +19,10 @@
 
 #define DUMMY_APIC_ID	255
 #define MAX_CPUID	256
+#define NR_TOPOLOGY	3
+/* What KVM has to say, our own leaf, and a CPU's topology */
+#define CPUID_SIZE	(sizeof(struct kvm_cpuid2) + \
+			 (MAX_CPUID + 1 + NR_TOPOLOGY) * sizeof(struct kvm_cpuid_entry2))
 #define MSR_MISC_ENABLE	0x1a0
 #define MSR_MTRR_DEF	0x2ff
 #define APIC_X2		BIT(10)
@@ -41,47 +46,47 @@ static const struct {
 #define AMD	"/sys/module/kvm_amd/parameters/"
 #define INTEL	"/sys/module/kvm_intel/parameters/"
 
+static const struct {
+	const char *path, *values;
+	bool proxies;		/* matters to them only */
+	bool fatal;
+	const char *why;
+} params[] = {
+	{ AMD "npt", "N0", false, true,
+	  "kvm_amd npt is off: expected on (shadow paging misses remote writes)" },
+	{ INTEL "ept", "N0", false, true,
+	  "kvm_intel ept is off: expected on (shadow paging misses remote writes)" },
+	{ INTEL "unrestricted_guest", "N0", false, true,
+	  "kvm_intel unrestricted_guest is off: expected on (proxies need it)" },
+	{ AMD "vnmi", "Y1", true, true,
+	  "kvm_amd vnmi is on: expected vnmi=0 (proxies cannot see an NMI otherwise)" },
+	{ INTEL "eptad", "Y1", true, false,
+	  "warning: kvm_intel eptad is on: page walks are writes; expected eptad=0" },
+};
+
+/* Does a module's parameter begin with one of @values? */
 static bool param_is(const char *path, const char *values)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	char ch = 0;
+	FILE *f = fopen(path, "re");
+	int ch = f ? fgetc(f) : EOF;
 
-	if (fd < 0)
-		return false;
-	if (read(fd, &ch, 1) != 1)
-		ch = 0;
-	close(fd);
-	return ch && strchr(values, ch);
-}
-
-static bool param_off(const char *path)
-{
-	return param_is(path, "N0");
-}
-
-static bool param_on(const char *path)
-{
-	return param_is(path, "Y1");
+	if (f)
+		fclose(f);
+	return ch > 0 && strchr(values, ch);
 }
 
 static int check_params(struct vmm *vm)
 {
-	const char *why = NULL;
+	u32 i;
 
-	if (param_off(AMD "npt"))
-		why = "kvm_amd npt is off: expected on (shadow paging misses remote writes)";
-	else if (param_off(INTEL "ept"))
-		why = "kvm_intel ept is off: expected on (shadow paging misses remote writes)";
-	else if (param_off(INTEL "unrestricted_guest"))
-		why = "kvm_intel unrestricted_guest is off: expected on (proxies need it)";
-	else if (vm->cfg->nr_nodes > 1 && param_on(AMD "vnmi"))
-		why = "kvm_amd vnmi is on: expected vnmi=0 (proxies cannot see an NMI otherwise)";
-	if (why) {
-		say(vm, "%s", why);
-		return -1;
+	for (i = 0; i < ARRAY_SIZE(params); i++) {
+		if ((params[i].proxies && vm->cfg->nr_nodes == 1) ||
+		    !param_is(params[i].path, params[i].values))
+			continue;
+		say(vm, "%s", params[i].why);
+		if (params[i].fatal)
+			return -1;
 	}
-	if (vm->cfg->nr_nodes > 1 && param_on(INTEL "eptad"))
-		say(vm, "warning: kvm_intel eptad is on: page walks are writes; expected eptad=0");
 	return 0;
 }
 
@@ -130,22 +135,6 @@ static struct kvm_cpuid_entry2 *entry(struct kvm_cpuid2 *t, u32 function, u32 in
 	return NULL;
 }
 
-static struct kvm_cpuid_entry2 *add_entry(struct kvm_cpuid2 *t, u32 function, u32 index, u32 flags)
-{
-	struct kvm_cpuid_entry2 *e = entry(t, function, index);
-
-	if (!e) {
-		if (t->nent == MAX_CPUID)
-			return &t->entries[0];
-		e = &t->entries[t->nent++];
-	}
-	memset(e, 0, sizeof(*e));
-	e->function = function;
-	e->index = index;
-	e->flags = flags;
-	return e;
-}
-
 static void drop_function(struct kvm_cpuid2 *t, u32 function)
 {
 	u32 i, n = 0;
@@ -161,42 +150,43 @@ static void drop_function(struct kvm_cpuid2 *t, u32 function)
  * by itself, what makes KVM write to guest memory behind a node's back or wake a remote
  * vCPU in ways that a proxy does not see, nested virtualisation, and AMD's own topology.
  */
+#define REG(name)	offsetof(struct kvm_cpuid_entry2, name)
+static const struct {
+	u32 function;
+	size_t reg;
+	u32 keep, add;
+} edits[] = {
+	{ 1, REG(ebx), 0x0000ffff, 0 },
+	/* Not MONITOR, VMX; x2APIC, TSC deadline, hypervisor */
+	{ 1, REG(ecx), ~(BIT(3) | BIT(5)), BIT(21) | BIT(24) | BIT(31) },
+	{ 1, REG(edx), ~0U, BIT(28) },
+	{ 6, REG(eax), ~0U, BIT(2) },				/* ARAT */
+	{ 7, REG(ebx), ~(BIT(1) | BIT(2)), 0 },			/* not TSC_ADJUST, SGX */
+	{ 7, REG(ecx), ~BIT(16), 0 },		/* not LA57: one level less to walk */
+	{ 0x80000001, REG(ecx), ~(BIT(2) | BIT(22)), 0 },	/* not SVM, TOPOEXT */
+	{ 0x80000007, REG(edx), ~0U, BIT(8) },			/* invariant TSC */
+	{ KVM_CPUID_FEATURES, REG(eax), BIT(KVM_FEATURE_NOP_IO_DELAY) |
+	  BIT(KVM_FEATURE_CLOCKSOURCE2) | BIT(KVM_FEATURE_CLOCKSOURCE_STABLE_BIT), 0 },
+};
+
 static void edit_cpuid(struct kvm_cpuid2 *t)
 {
 	static const u32 dropped[] = { 0x12, 0x1f, 0xb, 0x8000000a, 0x8000001d, 0x8000001e };
+	static const struct kvm_cpuid_entry2 ours = { .function = 0x40000100, .eax = 0x40000100,
+		.ebx = 0x414d554e, .ecx = 0x4e415053 };		/* "NUMA", "SPAN" */
 	struct kvm_cpuid_entry2 *e;
-	u32 i;
+	u32 i, *reg;
 
-	e = entry(t, 1, 0);
-	if (e) {
-		e->ebx &= 0x0000ffff;
-		e->ecx |= BIT(21) | BIT(24) | BIT(31);	/* x2APIC, TSC deadline, hypervisor */
-		e->ecx &= ~(BIT(3) | BIT(5));		/* MONITOR, VMX */
-		e->edx |= BIT(28);
+	for (i = 0; i < ARRAY_SIZE(edits); i++) {
+		e = entry(t, edits[i].function, 0);
+		if (!e)
+			continue;
+		reg = (void *)e + edits[i].reg;
+		*reg = (*reg & edits[i].keep) | edits[i].add;
 	}
-	e = entry(t, 6, 0);
-	if (e)
-		e->eax |= BIT(2);			/* ARAT */
-	e = entry(t, 7, 0);
-	if (e) {
-		e->ebx &= ~(BIT(1) | BIT(2));		/* TSC_ADJUST, SGX */
-		e->ecx &= ~BIT(16);			/* LA57: one level less to walk */
-	}
-	e = entry(t, 0x80000001, 0);
-	if (e)
-		e->ecx &= ~(BIT(2) | BIT(22));		/* SVM, TOPOEXT */
-	e = entry(t, 0x80000007, 0);
-	if (e)
-		e->edx |= BIT(8);			/* invariant TSC */
-	e = entry(t, 0x40000001, 0);
-	if (e)
-		e->eax &= BIT(1) | BIT(3) | BIT(24);	/* I/O delay, clock, stable clock */
 	for (i = 0; i < ARRAY_SIZE(dropped); i++)
 		drop_function(t, dropped[i]);
-	e = add_entry(t, 0x40000100, 0, 0);
-	e->eax = 0x40000100;
-	memcpy(&e->ebx, "NUMA", 4);
-	memcpy(&e->ecx, "SPAN", 4);
+	t->entries[t->nent++] = ours;
 }
 
 /**
@@ -212,7 +202,7 @@ int vm_open(struct vmm *vm)
 	vm->fd = ioctl(vm->kvm_fd, KVM_CREATE_VM, 0);
 	if (vm->fd < 0)
 		return span_fail(vm, "KVM_CREATE_VM: %s", strerror(errno));
-	t = xzalloc(sizeof(*t) + MAX_CPUID * sizeof(t->entries[0]));
+	t = xzalloc(CPUID_SIZE);
 	t->nent = MAX_CPUID;
 	vm->cpuid = t;
 	if (ioctl(vm->kvm_fd, KVM_GET_SUPPORTED_CPUID, t))
@@ -221,29 +211,33 @@ int vm_open(struct vmm *vm)
 	return 0;
 }
 
-static int call(struct vmm *vm, int fd, unsigned long request, u64 arg, const char *what)
+static int vm_call(struct vmm *vm, unsigned long request, u64 arg, const char *what)
 {
-	if (ioctl(fd, request, arg) >= 0)
+	if (ioctl(vm->fd, request, arg) >= 0)
 		return 0;
 	return span_fail(vm, "%s: %s", what, strerror(errno));
 }
 
-#define CALL(vm, fd, request, arg) call(vm, fd, request, (uintptr_t)(arg), #request)
+#define VM_CALL(vm, request, arg) vm_call(vm, request, (uintptr_t)(arg), #request)
 
 static int set_cpuid(struct vcpu *v)
 {
 	const struct config *c = v->vm->cfg;
 	const u32 cpus = c->nodes[v->node].cpus, shift = c->apic_shift;
-	const size_t size = sizeof(struct kvm_cpuid2) +
-			    MAX_CPUID * sizeof(struct kvm_cpuid_entry2);
-	struct kvm_cpuid2 *t = xzalloc(size);
+	const struct kvm_cpuid_entry2 topology[NR_TOPOLOGY] = {
+		{ .function = 0xb, .flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX, .index = 0,
+		  .ebx = 1, .ecx = 0 | 1 << 8, .edx = v->apic_id },	/* threads */
+		{ .function = 0xb, .flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX, .index = 1,
+		  .eax = shift, .ebx = cpus, .ecx = 1 | 2 << 8, .edx = v->apic_id },	/* cores */
+		{ .function = 0xb, .flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX, .index = 2,
+		  .ecx = 2, .edx = v->apic_id },
+	};
+	struct kvm_cpuid2 *t = xzalloc(CPUID_SIZE);
 	struct kvm_cpuid_entry2 *e;
-	u32 i;
 	int r;
 
-	memcpy(t, v->vm->cpuid, size);
-	for (i = 0; i < t->nent; i++) {
-		e = &t->entries[i];
+	memcpy(t, v->vm->cpuid, CPUID_SIZE);
+	for (e = t->entries; e < t->entries + t->nent; e++) {
 		if (e->function == 1)
 			e->ebx |= v->apic_id << 24 | 1U << (16 + shift);
 		else if (e->function == 4 && e->eax & 0x1f)
@@ -251,39 +245,11 @@ static int set_cpuid(struct vcpu *v)
 		else if (e->function == 0x80000008)
 			e->ecx = (e->ecx & ~0xf0ffU) | shift << 12 | (cpus - 1);
 	}
-	e = add_entry(t, 0xb, 0, KVM_CPUID_FLAG_SIGNIFCANT_INDEX);
-	e->ebx = 1;
-	e->ecx = 0 | 1 << 8;			/* threads */
-	e->edx = v->apic_id;
-	e = add_entry(t, 0xb, 1, KVM_CPUID_FLAG_SIGNIFCANT_INDEX);
-	e->eax = shift;
-	e->ebx = cpus;
-	e->ecx = 1 | 2 << 8;			/* cores */
-	e->edx = v->apic_id;
-	e = add_entry(t, 0xb, 2, KVM_CPUID_FLAG_SIGNIFCANT_INDEX);
-	e->ecx = 2;
-	e->edx = v->apic_id;
-	r = CALL(v->vm, v->fd, KVM_SET_CPUID2, t);
+	memcpy(e, topology, sizeof(topology));
+	t->nent += NR_TOPOLOGY;
+	r = VCPU_CALL(v, KVM_SET_CPUID2, t);
 	free(t);
 	return r;
-}
-
-/**
- * vm_set_msr - set a model-specific register
- * @fd: the vCPU
- * @index: which
- * @data: to what
- *
- * Return: 0, or -1 with errno.
- */
-int vm_set_msr(int fd, u32 index, u64 data)
-{
-	struct {
-		struct kvm_msrs head;
-		struct kvm_msr_entry msr;
-	} m = { .head.nmsrs = 1, .msr = { .index = index, .data = data } };
-
-	return ioctl(fd, KVM_SET_MSRS, &m) == 1 ? 0 : -1;
 }
 
 static int init_vcpu(struct vcpu *v)
@@ -300,17 +266,14 @@ static int init_vcpu(struct vcpu *v)
 		v->run = NULL;
 		return span_fail(vm, "mmap of struct kvm_run: %s", strerror(errno));
 	}
-	if (set_cpuid(v) || CALL(vm, v->fd, KVM_GET_SREGS, &s))
+	if (set_cpuid(v) || VCPU_CALL(v, KVM_GET_SREGS, &s))
 		return -1;
 	s.apic_base |= APIC_X2;
-	if (CALL(vm, v->fd, KVM_SET_SREGS, &s) ||
-	    (vm->scale_tsc && CALL(vm, v->fd, KVM_SET_TSC_KHZ, vm->setup.tsc_khz)))
+	if (VCPU_CALL(v, KVM_SET_SREGS, &s) ||
+	    (vm->scale_tsc && VCPU_CALL(v, KVM_SET_TSC_KHZ, vm->setup.tsc_khz)) ||
+	    vcpu_set_msr(v, MSR_MISC_ENABLE, 1) || vcpu_set_msr(v, MSR_MTRR_DEF, 0x800 | 6))
 		return -1;
-	if (!vm_set_msr(v->fd, MSR_MISC_ENABLE, 1) &&
-	    !vm_set_msr(v->fd, MSR_MTRR_DEF, 0x800 | 6) &&
-	    !vcpu_set_tsc_offset(v->fd, atomic_load(&vm->tsc_offset)))
-		return 0;
-	return span_fail(vm, "MSRs and TSC offset of CPU %u: %s", v->index, strerror(errno));
+	return vcpu_set_tsc_offset(v);
 }
 
 /*
@@ -322,21 +285,21 @@ static int inhibit_apicv(struct vmm *vm)
 {
 	struct kvm_guest_debug dbg = { .control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_BLOCKIRQ };
 
-	if (vm->cfg->nr_nodes == 1 || (!param_on(INTEL "enable_apicv") && !param_on(AMD "avic")))
+	if (vm->cfg->nr_nodes == 1 ||
+	    (!param_is(INTEL "enable_apicv", "Y1") && !param_is(AMD "avic", "Y1")))
 		return 0;
-	vm->dummy_fd = ioctl(vm->fd, KVM_CREATE_VCPU, DUMMY_APIC_ID);
-	if (vm->dummy_fd >= 0 && !ioctl(vm->dummy_fd, KVM_SET_GUEST_DEBUG, &dbg) &&
-	    !vcpu_set_tsc_offset(vm->dummy_fd, atomic_load(&vm->tsc_offset)))
-		return 0;
-	return span_fail(vm, "cannot switch APIC virtualisation off for the guest: %s",
-			 strerror(errno));
+	vm->dummy.fd = ioctl(vm->fd, KVM_CREATE_VCPU, DUMMY_APIC_ID);
+	if (vm->dummy.fd < 0)
+		return span_fail(vm, "KVM_CREATE_VCPU of one that never runs: %s", strerror(errno));
+	return VCPU_CALL(&vm->dummy, KVM_SET_GUEST_DEBUG, &dbg) || vcpu_set_tsc_offset(&vm->dummy) ?
+	       -1 : 0;
 }
 
 static int enable(struct vmm *vm, u32 cap, u64 arg, const char *what)
 {
 	struct kvm_enable_cap e = { .cap = cap, .args = { arg } };
 
-	return call(vm, vm->fd, KVM_ENABLE_CAP, (uintptr_t)&e, what);
+	return vm_call(vm, KVM_ENABLE_CAP, (uintptr_t)&e, what);
 }
 
 #define ENABLE(vm, cap, arg) enable(vm, cap, arg, #cap)
@@ -354,13 +317,11 @@ int vm_create(struct vmm *vm)
 	u32 n, i, k = 0;
 
 	/* The first CPU boots on node 0; elsewhere its proxy has to wait for nothing less. */
-	if (CALL(vm, vm->fd, KVM_SET_TSS_ADDR, 0xfffbd000) ||
-	    CALL(vm, vm->fd, KVM_SET_BOOT_CPU_ID, c->node ? DUMMY_APIC_ID - 1 : 0) ||
+	if (VM_CALL(vm, KVM_SET_TSS_ADDR, 0xfffbd000) ||
+	    VM_CALL(vm, KVM_SET_BOOT_CPU_ID, c->node ? DUMMY_APIC_ID - 1 : 0) ||
 	    ENABLE(vm, KVM_CAP_SPLIT_IRQCHIP, KVM_IOAPIC_NUM_PINS) ||
 	    ENABLE(vm, KVM_CAP_X2APIC_API, x2apic) ||
-	    ENABLE(vm, KVM_CAP_X86_TRIPLE_FAULT_EVENT, 1))
-		return -1;
-	if (mem_slots(vm))
+	    ENABLE(vm, KVM_CAP_X86_TRIPLE_FAULT_EVENT, 1) || mem_slots(vm))
 		return -1;
 	vm->cpus = xzalloc(c->nr_cpus * sizeof(*vm->cpus));
 	for (n = 0; n < c->nr_nodes; n++) {
@@ -414,8 +375,8 @@ void vm_destroy(struct vmm *vm)
 	}
 	free(vm->cpus);
 	free(vm->cpuid);
-	if (vm->dummy_fd >= 0)
-		close(vm->dummy_fd);
+	if (vm->dummy.fd >= 0)
+		close(vm->dummy.fd);
 	if (vm->fd >= 0)
 		close(vm->fd);
 }
