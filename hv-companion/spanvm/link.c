@@ -29,10 +29,9 @@
 
 static bool on_setup(struct vmm *vm, u32 from, const union msg *m)
 {
-	if (from || vm->have_setup)
+	if (from || vm->setup.epoch || !m->setup.epoch)
 		return false;
 	vm->setup = m->setup;
-	vm->have_setup = true;
 	return true;
 }
 
@@ -52,20 +51,6 @@ static bool on_go(struct vmm *vm, u32 from, const union msg *m)
 	return true;
 }
 
-static bool on_stopped(struct vmm *vm, u32 from, const union msg *m)
-{
-	(void)m;
-	vm->peers[from].stopped = true;
-	return !vm->cfg->node;
-}
-
-static bool on_gone(struct vmm *vm, u32 from, const union msg *m)
-{
-	(void)m;
-	vm->gone = true;
-	return !from;
-}
-
 static const struct {
 	const char *name;
 	u32 len;
@@ -82,18 +67,16 @@ static const struct {
 	[M_IO] = { "IO", sizeof(struct msg_io), relay_on_io },
 	[M_IO_DONE] = { "IO_DONE", sizeof(struct msg_io), relay_on_done },
 	[M_STOP] = { "STOP", sizeof(struct msg_stop), span_on_stop },
-	[M_STOPPED] = { "STOPPED", 0, on_stopped },
-	[M_GONE] = { "GONE", 0, on_gone },
 };
 
 static void peer_lost(struct vmm *vm, u32 node, const char *why)
 {
 	struct peer *p = &vm->peers[node];
 
-	pthread_mutex_lock(&p->lock);
+	GUARD(&p->lock);
+
 	close(p->fd);
 	p->fd = -1;
-	pthread_mutex_unlock(&p->lock);
 	span_fail(vm, "node %u is lost: %s", node, why);
 }
 
@@ -155,20 +138,16 @@ void link_send(struct vmm *vm, u32 node, enum msg_type type, const void *payload
 	struct msg_hdr h = {
 		.magic = MSG_MAGIC, .type = type, .len = types[type].len, .epoch = vm->incarnation,
 	};
-	bool wake;
+	GUARD(&p->lock);
 
-	pthread_mutex_lock(&p->lock);
-	if (p->fd < 0) {
-		pthread_mutex_unlock(&p->lock);
+	if (p->fd < 0)
 		return;
-	}
 	if (p->out_len + sizeof(h) + h.len > p->out_size) {
 		p->out_size = p->out_size ? p->out_size * 2 : 4096;
 		p->out = realloc(p->out, p->out_size);
 		if (!p->out || p->out_size > OUT_MAX) {
 			p->out_len = 0;
 			p->out_size = 0;
-			pthread_mutex_unlock(&p->lock);
 			span_fail(vm, "node %u is lost: it takes no messages, %u bytes are queued",
 				  node, OUT_MAX);
 			return;
@@ -181,9 +160,7 @@ void link_send(struct vmm *vm, u32 node, enum msg_type type, const void *payload
 		memcpy(p->out + p->out_len + sizeof(h), payload, h.len);
 	p->out_len += sizeof(h) + h.len;
 	flush_locked(p);
-	wake = p->out_len;
-	pthread_mutex_unlock(&p->lock);
-	if (wake)
+	if (p->out_len)
 		wake_loop(vm);
 }
 
@@ -202,27 +179,12 @@ void link_broadcast(struct vmm *vm, enum msg_type type, const void *payload)
 			link_send(vm, i, type, payload);
 }
 
-/**
- * link_flush - send what is queued for a node
- * @vm: this node
- * @node: to whom
- */
-void link_flush(struct vmm *vm, u32 node)
-{
-	struct peer *p = &vm->peers[node];
-
-	pthread_mutex_lock(&p->lock);
-	if (p->fd >= 0 && p->out_len)
-		flush_locked(p);
-	pthread_mutex_unlock(&p->lock);
-}
-
-/* One message out of p->in, or 0 when it is not whole yet. */
+/* Handles one message; returns its length, or 0 when it is not whole yet or not to be believed. */
 static size_t take(struct vmm *vm, u32 node, const u8 *buf, size_t len)
 {
 	struct peer *p = &vm->peers[node];
 	struct msg_hdr h;
-	union msg m;
+	union msg m = { };
 
 	if (len < sizeof(h))
 		return 0;
@@ -235,33 +197,43 @@ static size_t take(struct vmm *vm, u32 node, const u8 *buf, size_t len)
 	}
 	if (len < sizeof(h) + h.len)
 		return 0;
-	if (h.sum != link_sum(&h, buf + sizeof(h))) {
+	p->seq_in++;
+	memcpy(&m, buf + sizeof(h), h.len);
+	if (h.sum != link_sum(&h, &m))
 		span_fail(vm, "node %u sent a bad message: checksum of a %s", node,
 			  types[h.type].name);
-		return 0;
-	}
-	p->seq_in++;
-	memset(&m, 0, sizeof(m));
-	memcpy(&m, buf + sizeof(h), h.len);
-	if (!types[h.type].fn(vm, node, &m)) {
+	else if (!types[h.type].fn(vm, node, &m))
 		span_fail(vm, "node %u sent a bad message: impossible %s", node,
 			  types[h.type].name);
-		return 0;
-	}
-	return sizeof(h) + h.len;
+	else
+		return sizeof(h) + h.len;
+	return 0;
+}
+
+static void flush_out(struct peer *p)
+{
+	GUARD(&p->lock);
+
+	if (p->fd >= 0)
+		flush_locked(p);
 }
 
 /**
- * link_read - take what a node sent, and handle it
+ * link_event - send what is queued for a node; take what it sent, and handle it
  * @vm: this node
- * @node: from whom
+ * @node: the other
+ * @events: what poll() says of the connection
  */
-void link_read(struct vmm *vm, u32 node)
+void link_event(struct vmm *vm, u32 node, short events)
 {
 	struct peer *p = &vm->peers[node];
 	size_t at = 0, used;
 	ssize_t n;
 
+	if (events & POLLOUT)
+		flush_out(p);
+	if (!(events & ~POLLOUT))
+		return;
 	n = recv(p->fd, p->in + p->in_len, sizeof(p->in) - p->in_len, MSG_DONTWAIT);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;

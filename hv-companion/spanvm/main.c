@@ -23,8 +23,8 @@
 #define WEAK_MS		500
 #define IDLE_MS		250
 
-/* Steps of the way up that all nodes take together. */
-enum { STEP_MEMORY = 1, STEP_STARTED, STEP_READY };
+/* What all nodes do together: three steps up, and one down. */
+enum { STEP_MEMORY = 1, STEP_STARTED, STEP_READY, STEP_STOPPED };
 
 /**
  * now_ns - monotonic time
@@ -60,8 +60,10 @@ void *xzalloc(size_t n)
  * say - one line on stderr
  * @vm: this node
  * @fmt: printf's
+ *
+ * Return: -1, for the caller to return where the line says what is wrong.
  */
-void say(struct vmm *vm, const char *fmt, ...)
+int say(struct vmm *vm, const char *fmt, ...)
 {
 	char line[512];
 	va_list ap;
@@ -72,6 +74,7 @@ void say(struct vmm *vm, const char *fmt, ...)
 	vsnprintf(line + n, sizeof(line) - n, fmt, ap);
 	va_end(ap);
 	fprintf(stderr, "%s\n", line);
+	return -1;
 }
 
 /**
@@ -97,6 +100,23 @@ bool span_ended(struct vmm *vm)
 	return atomic_load(&vm->end) != END_NONE;
 }
 
+/* The first reason counts; one of no kind yet counts from @weak_ns on, if none comes before. */
+static void set_end(struct vmm *vm, enum end_kind kind, u32 status, bool tell, const char *fmt,
+		    va_list ap)
+{
+	GUARD(&vm->end_lock);
+
+	if (span_ended(vm) || (kind == END_NONE && vm->weak_ns))
+		return;
+	vsnprintf(vm->end_text, sizeof(vm->end_text), fmt, ap);
+	vm->end_status = status;
+	vm->end_tell = tell;
+	if (kind == END_NONE)
+		vm->weak_ns = now_ns() + WEAK_MS * 1000000ULL;
+	atomic_store(&vm->end, kind);
+	wake_loop(vm);
+}
+
 /**
  * span_end - end the span; only the first call counts
  * @vm: this node
@@ -109,17 +129,9 @@ void span_end(struct vmm *vm, enum end_kind kind, u32 status, bool tell, const c
 {
 	va_list ap;
 
-	pthread_mutex_lock(&vm->end_lock);
-	if (!span_ended(vm)) {
-		va_start(ap, fmt);
-		vsnprintf(vm->end_text, sizeof(vm->end_text), fmt, ap);
-		va_end(ap);
-		vm->end_status = status;
-		vm->end_tell = tell;
-		atomic_store(&vm->end, kind);
-	}
-	pthread_mutex_unlock(&vm->end_lock);
-	wake_loop(vm);
+	va_start(ap, fmt);
+	set_end(vm, kind, status, tell, fmt, ap);
+	va_end(ap);
 }
 
 /**
@@ -131,18 +143,16 @@ void span_end(struct vmm *vm, enum end_kind kind, u32 status, bool tell, const c
  */
 int span_fail(struct vmm *vm, const char *fmt, ...)
 {
-	char text[TEXT_LEN];
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
+	set_end(vm, END_FAIL, 1, true, fmt, ap);
 	va_end(ap);
-	span_end(vm, END_FAIL, 1, true, "%s", text);
 	return -1;
 }
 
 /**
- * span_end_weak - end the span with a reason that a peer may better within a moment
+ * span_end_weak - span_fail() for a reason that a peer may better within a moment
  * @vm: this node
  * @fmt: the reason, one line
  */
@@ -150,15 +160,9 @@ void span_end_weak(struct vmm *vm, const char *fmt, ...)
 {
 	va_list ap;
 
-	pthread_mutex_lock(&vm->end_lock);
-	if (!vm->weak_ns) {
-		va_start(ap, fmt);
-		vsnprintf(vm->weak_text, sizeof(vm->weak_text), fmt, ap);
-		va_end(ap);
-		vm->weak_ns = now_ns() + WEAK_MS * 1000000ULL;
-	}
-	pthread_mutex_unlock(&vm->end_lock);
-	wake_loop(vm);
+	va_start(ap, fmt);
+	set_end(vm, END_NONE, 1, true, fmt, ap);
+	va_end(ap);
 }
 
 /**
@@ -222,14 +226,10 @@ static void on_signal(struct vmm *vm)
 
 static void check_weak(struct vmm *vm, u64 now)
 {
-	char text[TEXT_LEN] = "";
+	GUARD(&vm->end_lock);
 
-	pthread_mutex_lock(&vm->end_lock);
-	if (vm->weak_ns && now >= vm->weak_ns)
-		memcpy(text, vm->weak_text, sizeof(text));
-	pthread_mutex_unlock(&vm->end_lock);
-	if (text[0])
-		span_fail(vm, "%s", text);
+	if (vm->weak_ns && now >= vm->weak_ns && !span_ended(vm))
+		atomic_store(&vm->end, END_FAIL);
 }
 
 enum { P_SIGNAL, P_WAKE, P_MEM, P_CONSOLE, P_DATA, P_INPUT, P_PEERS };
@@ -274,12 +274,8 @@ void loop_once(struct vmm *vm, u64 until_ns)
 		on_signal(vm);
 	if (p[P_WAKE].revents && read(vm->wake_fd, &n, sizeof(n)) < 0 && errno != EAGAIN)
 		abort();
-	for (i = 0; i < vm->cfg->nr_nodes; i++) {
-		if (p[P_PEERS + i].revents & POLLOUT)
-			link_flush(vm, i);
-		if (p[P_PEERS + i].revents & ~POLLOUT)
-			link_read(vm, i);
-	}
+	for (i = 0; i < vm->cfg->nr_nodes; i++)
+		link_event(vm, i, p[P_PEERS + i].revents);
 	if (p[P_MEM].revents & (POLLERR | POLLHUP))
 		mem_failed(vm, "device");
 	if (p[P_CONSOLE].revents)
@@ -325,38 +321,39 @@ int loop_until(struct vmm *vm, bool (*done)(struct vmm *vm), u32 limit_ms, const
 
 static u32 step_wanted;
 
+/* Who is lost has ended the span, or takes no step any more. */
 static bool all_reached(struct vmm *vm)
 {
 	u32 i;
 
 	if (vm->cfg->node)
-		return vm->step >= step_wanted;
+		return vm->step >= step_wanted || vm->peers[0].fd < 0;
 	for (i = 1; i < vm->cfg->nr_nodes; i++)
-		if (vm->peers[i].step < step_wanted)
+		if (vm->peers[i].fd >= 0 && vm->peers[i].step < step_wanted)
 			return false;
 	return true;
 }
 
 /* Waits until all nodes have come to a step; node 0 counts them. */
-static int together(struct vmm *vm, u32 step, const char *else_fail)
+static int together(struct vmm *vm, u32 step, u32 limit_ms, const char *else_fail)
 {
 	struct msg_step m = { .step = step };
+	int r;
 
 	step_wanted = step;
 	if (vm->cfg->node)
 		link_send(vm, 0, M_STEP, &m);
-	if (loop_until(vm, all_reached, 6 * vm->cfg->timeout_ms, else_fail))
-		return -1;
-	if (!vm->cfg->node) {
+	r = loop_until(vm, all_reached, limit_ms, else_fail);
+	if (!vm->cfg->node && (!r || vm->closing)) {
 		vm->step = step;
 		link_broadcast(vm, M_GO, &m);
 	}
-	return 0;
+	return r;
 }
 
 static bool have_setup(struct vmm *vm)
 {
-	return vm->have_setup;
+	return vm->setup.epoch;
 }
 
 /* Node 0 says what this incarnation is; the others check that they can be part of it. */
@@ -387,9 +384,13 @@ static int set_up(struct vmm *vm)
 
 static int bring_up(struct vmm *vm)
 {
+	const u32 limit_ms = 6 * vm->cfg->timeout_ms;
+
 	if (link_connect(vm) || set_up(vm) || clock_agree_tsc(vm) || mem_create(vm) ||
-	    together(vm, STEP_MEMORY, "not all nodes made their memory") || mem_start(vm) ||
-	    together(vm, STEP_STARTED, "not all nodes started their memory") || vm_create(vm))
+	    together(vm, STEP_MEMORY, limit_ms, "not all nodes made their memory") ||
+	    mem_start(vm) ||
+	    together(vm, STEP_STARTED, limit_ms, "not all nodes started their memory") ||
+	    vm_create(vm))
 		return -1;
 	uart_reset(vm);
 	ioapic_reset(vm);
@@ -398,22 +399,10 @@ static int bring_up(struct vmm *vm)
 		return -1;
 	atomic_store(&vm->selftest, false);
 	if (clock_agree_kvm(vm) || (!vm->cfg->node && boot_load(vm)) ||
-	    together(vm, STEP_READY, "not all nodes were ready to boot"))
+	    together(vm, STEP_READY, limit_ms, "not all nodes were ready to boot"))
 		return -1;
 	vm->up = true;
 	return vcpus_start(vm, true);
-}
-
-static bool all_stopped(struct vmm *vm)
-{
-	u32 i;
-
-	if (vm->cfg->node)
-		return vm->gone || vm->peers[0].fd < 0;
-	for (i = 1; i < vm->cfg->nr_nodes; i++)
-		if (vm->peers[i].fd >= 0 && !vm->peers[i].stopped)
-			return false;
-	return true;
 }
 
 static bool all_sent(struct vmm *vm)
@@ -424,17 +413,6 @@ static bool all_sent(struct vmm *vm)
 		if (vm->peers[i].fd >= 0 && vm->peers[i].out_len)
 			return false;
 	return !sink_pending(&vm->console) && !sink_pending(&vm->data);
-}
-
-/* All nodes' vCPUs stop before any node's memory does. */
-static void stop_together(struct vmm *vm)
-{
-	if (vm->cfg->node)
-		link_send(vm, 0, M_STOPPED, NULL);
-	if (loop_until(vm, all_stopped, vm->cfg->timeout_ms, NULL))
-		say(vm, "not all nodes stopped in %u ms", vm->cfg->timeout_ms);
-	if (!vm->cfg->node)
-		link_broadcast(vm, M_GONE, NULL);
 }
 
 static void take_down(struct vmm *vm)
@@ -456,8 +434,9 @@ static void take_down(struct vmm *vm)
 		/* Its thread may still use everything: leave it to the kernel. */
 		_exit(1);
 	}
-	if (kind != END_FAIL)
-		stop_together(vm);
+	/* All nodes' vCPUs stop before any node's memory does. */
+	if (kind != END_FAIL && together(vm, STEP_STOPPED, vm->cfg->timeout_ms, NULL))
+		say(vm, "not all nodes stopped in %u ms", vm->cfg->timeout_ms);
 	if (kind != END_RESET && vm->up)
 		stats_write(vm);
 	loop_until(vm, all_sent, 1000, NULL);

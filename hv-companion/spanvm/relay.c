@@ -104,9 +104,11 @@ static void power_write(struct vmm *vm, u32 off, u8 val)
 		span_request_reset(vm, "reset register");
 }
 
-/* On node 0, under dev_lock. */
+/* On node 0. */
 static u64 access_device(struct vmm *vm, enum device dev, u32 off, u64 val, bool write)
 {
+	GUARD(&vm->dev_lock);
+
 	switch (dev) {
 	case D_COM1:
 	case D_COM2:
@@ -193,9 +195,7 @@ void io_access(struct vcpu *v, bool mmio, u64 addr, void *data, u32 size, bool w
 		ask_node0(v, &m);
 		val = m.data;
 	} else {
-		pthread_mutex_lock(&vm->dev_lock);
 		val = access_device(vm, dev, off, val, write);
-		pthread_mutex_unlock(&vm->dev_lock);
 	}
 	if (!write)
 		memcpy(data, &val, size);
@@ -223,9 +223,7 @@ bool relay_on_io(struct vmm *vm, u32 from, const union msg *m)
 	if (dev == D_NONE)
 		return false;
 	atomic_fetch_add(&vm->n_io_in, 1);
-	pthread_mutex_lock(&vm->dev_lock);
 	io.data = access_device(vm, dev, off, io.data, io.write);
-	pthread_mutex_unlock(&vm->dev_lock);
 	link_send(vm, from, M_IO_DONE, &io);
 	return true;
 }
@@ -242,21 +240,18 @@ bool relay_on_done(struct vmm *vm, u32 from, const union msg *m)
 {
 	const struct msg_io *io = &m->io;
 	struct vcpu *v;
-	bool ok;
 
 	if (from || io->cpu >= vm->cfg->nr_cpus || !vm->cpus)
 		return false;
 	v = &vm->cpus[io->cpu];
-	pthread_mutex_lock(&vm->relay_lock);
-	ok = v->real && v->io_wait && v->io_id == io->id;
-	if (ok) {
-		v->io_data = io->data;
-		v->io_wait = false;
-		pthread_cond_broadcast(&vm->relay_cond);
-	}
-	pthread_mutex_unlock(&vm->relay_lock);
+	GUARD(&vm->relay_lock);
 	/* Not impossible when this node is ending: the vCPU has stopped to wait. */
-	return ok || span_ended(vm);
+	if (!v->real || !v->io_wait || v->io_id != io->id)
+		return span_ended(vm);
+	v->io_data = io->data;
+	v->io_wait = false;
+	pthread_cond_broadcast(&vm->relay_cond);
+	return true;
 }
 
 /**
@@ -265,7 +260,7 @@ bool relay_on_done(struct vmm *vm, u32 from, const union msg *m)
  */
 void relay_abort(struct vmm *vm)
 {
-	pthread_mutex_lock(&vm->relay_lock);
+	GUARD(&vm->relay_lock);
+
 	pthread_cond_broadcast(&vm->relay_cond);
-	pthread_mutex_unlock(&vm->relay_lock);
 }

@@ -57,6 +57,20 @@ typedef __s64 s64;
 #define BIT_ULL(n)		(1ULL << (n))
 #define __noreturn		__attribute((noreturn))
 
+static inline pthread_mutex_t *guard_begin(pthread_mutex_t *lock)
+{
+	pthread_mutex_lock(lock);
+	return lock;
+}
+
+static inline void guard_end(pthread_mutex_t **lock)
+{
+	pthread_mutex_unlock(*lock);
+}
+
+/* Holds a lock until the end of the block. */
+#define GUARD(lock) pthread_mutex_t *guard __attribute((cleanup(guard_end))) = guard_begin(lock)
+
 struct sv_addr {
 	char text[112];
 	socklen_t len;
@@ -99,7 +113,7 @@ struct config {
 #define MSG_MAGIC		0x6d767073
 enum msg_type {
 	M_PING = 1, M_PONG, M_SETUP, M_STEP, M_GO, M_CLOCK, M_AHEAD, M_MSI, M_IO, M_IO_DONE,
-	M_STOP, M_STOPPED, M_GONE, M_NR
+	M_STOP, M_NR
 };
 
 struct msg_hdr {
@@ -181,7 +195,6 @@ struct peer {
 	size_t in_len;
 	u64 heard_ns;
 	u32 step;		/* the last M_STEP from it */
-	bool stopped;
 };
 
 struct vcpu {
@@ -242,14 +255,13 @@ struct vmm {
 	bool end_tell;
 	u32 end_status;
 	char end_text[TEXT_LEN];
-	char weak_text[TEXT_LEN];
-	u64 weak_ns;
+	u64 weak_ns;		/* not 0: then the span fails, if it has not ended by then */
 	atomic_bool stopping;
 	struct peer peers[MAX_NODES];
 	u32 step;		/* the last M_GO, or node 0's own */
-	bool have_setup, gone, closing, up;
+	bool closing, up;
 	atomic_bool reset_asked;
-	struct msg_setup setup;
+	struct msg_setup setup;	/* of an epoch that is not 0, once it is known */
 	int fd, mem_fd;
 	u8 *ram;
 	struct vcpu *cpus;
@@ -280,7 +292,7 @@ void wake_loop(struct vmm *vm);
 void loop_once(struct vmm *vm, u64 until_ns);
 int loop_until(struct vmm *vm, bool (*done)(struct vmm *vm), u32 limit_ms, const char *else_fail);
 u64 now_ns(void);
-void say(struct vmm *vm, const char *fmt, ...) __printf(2, 3);
+int say(struct vmm *vm, const char *fmt, ...) __printf(2, 3);
 void *xzalloc(size_t n);
 
 /* config.c */
@@ -300,8 +312,7 @@ int *link_fd(struct vmm *vm, u32 node, enum conn_role role);
 u32 link_sum(const struct msg_hdr *h, const void *payload);
 void link_send(struct vmm *vm, u32 node, enum msg_type type, const void *payload);
 void link_broadcast(struct vmm *vm, enum msg_type type, const void *payload);
-void link_read(struct vmm *vm, u32 node);
-void link_flush(struct vmm *vm, u32 node);
+void link_event(struct vmm *vm, u32 node, short events);
 void link_tick(struct vmm *vm, u64 now);
 void link_close(struct vmm *vm);
 void link_unlisten(struct vmm *vm);

@@ -180,10 +180,7 @@ static int open_sink(struct vmm *vm, struct sink *s, const char *opt, const char
 		return 0;
 	s->fd = strcmp(path, "-") ? open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666) :
 		dup(STDOUT_FILENO);
-	if (s->fd >= 0)
-		return 0;
-	say(vm, "%s %s: %s", opt, path, strerror(errno));
-	return -1;
+	return s->fd < 0 ? say(vm, "%s %s: %s", opt, path, strerror(errno)) : 0;
 }
 
 static void restore_termios(void)
@@ -288,7 +285,7 @@ void console_input(struct vmm *vm)
 		vm->input_open = false;
 		return;
 	}
-	pthread_mutex_lock(&vm->dev_lock);
+	GUARD(&vm->dev_lock);
 	for (i = 0; i < n; i++) {
 		if (termios_saved && escaped && buf[i] == 'x')
 			span_fail(vm, "ended from the console");
@@ -297,5 +294,4 @@ void console_input(struct vmm *vm)
 			receive(u, buf[i]);
 	}
 	update(vm, u);
-	pthread_mutex_unlock(&vm->dev_lock);
 }

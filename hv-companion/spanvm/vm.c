@@ -101,27 +101,19 @@ int host_check(struct vmm *vm)
 	u32 i;
 
 	vm->kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-	if (vm->kvm_fd < 0) {
-		say(vm, "/dev/kvm: %s", strerror(errno));
-		return -1;
-	}
-	if (ioctl(vm->kvm_fd, KVM_GET_API_VERSION, 0) != KVM_API_VERSION) {
-		say(vm, "/dev/kvm: expected API version %d", KVM_API_VERSION);
-		return -1;
-	}
+	if (vm->kvm_fd < 0)
+		return say(vm, "/dev/kvm: %s", strerror(errno));
+	if (ioctl(vm->kvm_fd, KVM_GET_API_VERSION, 0) != KVM_API_VERSION)
+		return say(vm, "/dev/kvm: expected API version %d", KVM_API_VERSION);
 	for (i = 0; i < ARRAY_SIZE(caps); i++) {
 		int have = ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, caps[i].cap);
 
-		if (have < 0 || (have & caps[i].mask) != caps[i].mask) {
-			say(vm, "/dev/kvm: expected %s, which this host does not have",
-			    caps[i].name);
-			return -1;
-		}
+		if (have < 0 || (have & caps[i].mask) != caps[i].mask)
+			return say(vm, "/dev/kvm: expected %s, which this host does not have",
+				   caps[i].name);
 	}
-	if (access("/dev/numaspan", R_OK | W_OK)) {
-		say(vm, "/dev/numaspan: %s (is numaspan.ko loaded?)", strerror(errno));
-		return -1;
-	}
+	if (access("/dev/numaspan", R_OK | W_OK))
+		return say(vm, "/dev/numaspan: %s (is numaspan.ko loaded?)", strerror(errno));
 	return check_params(vm);
 }
 

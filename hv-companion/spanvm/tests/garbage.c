@@ -43,7 +43,7 @@ static void up(u32 node, u32 from)
 	begin(vm);
 	vm->kvm_fd = -1;
 	vm->setup.tsc_khz = TSC_KHZ;
-	vm->have_setup = true;
+	vm->setup.epoch = 1;
 	vm->clock.next_ns = ~0ULL;
 	vm->up = true;
 	vm->cpus = xzalloc(config.nr_cpus * sizeof(*vm->cpus));
@@ -205,9 +205,8 @@ static const struct {
 	  "impossible STOP" },
 	{ "a power-off by another than node 0", 0, 1, M_STOP, { .stop.kind = END_POWEROFF },
 	  "impossible STOP" },
-	{ "word that it stopped, to another than node 0", 2, 1, M_STOPPED, { },
-	  "impossible STOPPED" },
-	{ "word that all stopped, from another than node 0", 0, 1, M_GONE, { }, "impossible GONE" },
+	{ "a step twice", 0, 1, M_STEP, { .step.step = 0 }, "impossible STEP" },
+	{ "leave to go, to node 0", 0, 1, M_GO, { .step.step = 1 }, "impossible GO" },
 };
 
 /* Damage of the header; the rest of the message is honest. */
@@ -309,7 +308,7 @@ static struct packet plausible(void)
 		PORT_COM1, PORT_COM2, PORT_RTC, PORT_COM1, 0xf4, PORT_COM2, PORT_POWER, PORT_COM1,
 	};
 	static const u8 to_node0[] = {
-		M_PING, M_PONG, M_STEP, M_AHEAD, M_IO, M_IO, M_IO, M_STOPPED,
+		M_PING, M_PONG, M_STEP, M_AHEAD, M_IO, M_IO, M_IO, M_STEP,
 	};
 	static const u8 from_node0[] = {
 		M_PING, M_PONG, M_CLOCK, M_GO, M_PING, M_PONG, M_CLOCK, M_CLOCK,
