@@ -7,11 +7,13 @@
  * own in _CRS.  The boot flags say that there is no CMOS clock: without that Linux polls
  * absent ports.
  */
+#include <assert.h>
 #include <string.h>
 
 #include "spanvm.h"
 
 #define SYSTEM_IO	1
+#define RSDP_LEN	36
 #define FADT_LEN	276
 #define FADT_WBINVD	BIT(0)
 #define FADT_PROC_C1	BIT(2)
@@ -20,69 +22,65 @@
 #define BOOT_NO_VGA	BIT(2)
 #define BOOT_NO_CMOS	BIT(5)
 
+static_assert(4096 + MAX_CPUS * (16 + 24) + (MAX_NODES + 1) * 40 + MAX_NODES * MAX_NODES <=
+	      ACPI_SIZE, "the largest span's tables fit");
+
 struct out {
 	u8 *buf;
-	size_t len, size;
-	bool full;
+	u64 gpa;		/* of @buf */
+	size_t len;
 };
 
-static void put(struct out *o, u64 val, u32 bytes)
+struct header {
+	char sig[4];
+	u32 len;
+	u8 rev, sum;
+	char oem[6], oem_table[8];
+	u32 oem_rev;
+	char creator[4];
+	u32 creator_rev;
+};
+
+static void put(struct out *o, const void *p, size_t n)
 {
-	for (; bytes; bytes--, val >>= 8) {
-		if (o->len < o->size)
-			o->buf[o->len++] = val;
-		else
-			o->full = true;
-	}
+	memcpy(o->buf + o->len, p, n);
+	o->len += n;
 }
 
-static void put_bytes(struct out *o, const void *p, size_t n)
-{
-	size_t i;
+/* Most of what tables consist of: 32 bits each, or two fields in them */
+#define PUT(o, ...) put(o, (const u32[]){ __VA_ARGS__ }, sizeof((const u32[]){ __VA_ARGS__ }))
 
-	for (i = 0; i < n; i++)
-		put(o, ((const u8 *)p)[i], 1);
+static void set(u8 *p, u64 val, u32 bytes)
+{
+	memcpy(p, &val, bytes);
 }
 
-static void set(struct out *o, size_t at, u64 val, u32 bytes)
-{
-	for (; bytes && at < o->size; bytes--, val >>= 8)
-		o->buf[at++] = val;
-}
-
-static u8 checksum(const u8 *p, size_t n)
+static u8 checksum(const void *p, size_t n)
 {
 	u8 sum = 0;
 
 	while (n--)
-		sum += *p++;
+		sum += ((const u8 *)p)[n];
 	return -sum;
 }
 
-static size_t begin(struct out *o, const char *sig, u8 rev)
+static void *begin(struct out *o, const char *sig, u8 rev)
 {
-	size_t at;
+	struct header h = { .rev = rev, .oem = "NUMASP", .oem_table = "SPANVM  ", .oem_rev = 1,
+		.creator = "NSPN", .creator_rev = 1 };
 
-	while (o->len % 16)
-		put(o, 0, 1);
-	at = o->len;
-	put_bytes(o, sig, 4);
-	put(o, 0, 4);			/* length */
-	put(o, rev, 1);
-	put(o, 0, 1);			/* checksum */
-	put_bytes(o, "NUMASP", 6);
-	put_bytes(o, "SPANVM  ", 8);
-	put(o, 1, 4);
-	put_bytes(o, "NSPN", 4);
-	put(o, 1, 4);
-	return at;
+	memcpy(h.sig, sig, sizeof(h.sig));
+	o->len = (o->len + 15) & ~15UL;
+	put(o, &h, sizeof(h));
+	return o->buf + o->len - sizeof(h);
 }
 
-static void end(struct out *o, size_t at)
+/* Returns where the guest sees the table. */
+static u64 end(struct out *o, struct header *h)
 {
-	set(o, at + 4, o->len - at, 4);
-	if (!o->full)
-		o->buf[at + 9] = checksum(o->buf + at, o->len - at);
+	h->len = o->buf + o->len - (u8 *)h;
+	h->sum = checksum(h, h->len);
+	return o->gpa + ((u8 *)h - o->buf);
 }
 
 /* AML of a serial port.  The number after an opcode that opens something is its length. */
@@ -100,17 +98,17 @@ static const u8 serial[] = {
 
 static void put_serial(struct out *o, u8 uid, u16 port, u8 irq)
 {
-	size_t at = o->len;
+	u8 *aml = o->buf + o->len;
 
-	put_bytes(o, serial, sizeof(serial));
-	set(o, at + 6, '0' + uid, 1);
-	set(o, at + 23, uid, 1);
-	set(o, at + 35, port, 2);
-	set(o, at + 37, port, 2);
-	set(o, at + 46, irq, 4);
+	put(o, serial, sizeof(serial));
+	aml[6] = '0' + uid;
+	aml[23] = uid;
+	set(aml + 35, port, 2);
+	set(aml + 37, port, 2);
+	aml[46] = irq;
 }
 
-static size_t dsdt(struct out *o)
+static u64 dsdt(struct out *o)
 {
 	static const u8 scope[] = {
 		0x10, 0x40 | SCOPE_LEN % 16, SCOPE_LEN / 16, '\\', '_', 'S', 'B', '_',
@@ -118,40 +116,38 @@ static size_t dsdt(struct out *o)
 	static const u8 s5[] = {
 		0x08, '\\', '_', 'S', '5', '_', 0x12, 8, 4, 0x0a, SLEEP_S5, 0x0a, SLEEP_S5, 0, 0,
 	};
-	size_t at = begin(o, "DSDT", 2);
+	void *t = begin(o, "DSDT", 2);
 
-	put_bytes(o, scope, sizeof(scope));
+	put(o, scope, sizeof(scope));
 	put_serial(o, 1, PORT_COM1, IRQ_COM1);
 	put_serial(o, 2, PORT_COM2, IRQ_COM2);
-	put_bytes(o, s5, sizeof(s5));
-	end(o, at);
-	return at;
+	put(o, s5, sizeof(s5));
+	return end(o, t);
 }
 
-static void gas(struct out *o, size_t at, u16 port)
+static void gas(u8 *p, u16 port)
 {
-	set(o, at, SYSTEM_IO | 8 << 8 | 0 << 16 | 1U << 24, 4);
-	set(o, at + 4, port, 8);
+	set(p, SYSTEM_IO | 8 << 8 | 0 << 16 | 1U << 24, 4);
+	set(p + 4, port, 8);
 }
 
-static size_t fadt(struct out *o, u64 dsdt_gpa)
+static u64 fadt(struct out *o, u64 dsdt_gpa)
 {
-	size_t at = begin(o, "FACP", 6);
+	static const u8 zero[FADT_LEN - sizeof(struct header)];
+	u8 *t = begin(o, "FACP", 6);
 
-	while (o->len < at + FADT_LEN && !o->full)
-		put(o, 0, 1);
-	set(o, at + 40, dsdt_gpa, 4);
-	set(o, at + 45, 4, 1);			/* profile: enterprise server */
-	set(o, at + 109, BOOT_NO_VGA | BOOT_NO_CMOS, 2);
-	set(o, at + 112, FADT_WBINVD | FADT_PROC_C1 | FADT_RESET | FADT_HW_REDUCED, 4);
-	gas(o, at + 116, PORT_POWER + 2);
-	set(o, at + 128, RESET_VALUE, 1);
-	set(o, at + 131, 3, 1);			/* 6.3 */
-	set(o, at + 140, dsdt_gpa, 8);
-	gas(o, at + 244, PORT_POWER);
-	gas(o, at + 256, PORT_POWER + 1);
-	end(o, at);
-	return at;
+	put(o, zero, sizeof(zero));
+	set(t + 40, dsdt_gpa, 4);
+	t[45] = 4;				/* profile: enterprise server */
+	set(t + 109, BOOT_NO_VGA | BOOT_NO_CMOS, 2);
+	set(t + 112, FADT_WBINVD | FADT_PROC_C1 | FADT_RESET | FADT_HW_REDUCED, 4);
+	gas(t + 116, PORT_POWER + 2);
+	t[128] = RESET_VALUE;
+	t[131] = 3;				/* 6.3 */
+	set(t + 140, dsdt_gpa, 8);
+	gas(t + 244, PORT_POWER);
+	gas(t + 256, PORT_POWER + 1);
+	return end(o, (void *)t);
 }
 
 static u32 apic_id_of(const struct config *c, u32 node, u32 i)
@@ -159,56 +155,34 @@ static u32 apic_id_of(const struct config *c, u32 node, u32 i)
 	return node << c->apic_shift | i;
 }
 
-static size_t madt(struct out *o, const struct config *c)
+static u64 madt(struct out *o, const struct config *c)
 {
-	size_t at = begin(o, "APIC", 5);
+	void *t = begin(o, "APIC", 5);
 	u32 n, i;
 
-	put(o, 0xfee00000, 4);
-	put(o, 0, 4);
-	for (n = 0; n < c->nr_nodes; n++) {
-		for (i = 0; i < c->nodes[n].cpus; i++) {
-			put(o, 9 | 16 << 8, 4);	/* local x2APIC */
-			put(o, apic_id_of(c, n, i), 4);
-			put(o, 1, 4);
-			put(o, c->nodes[n].first_cpu + i, 4);
-		}
-	}
-	put(o, 1 | 12 << 8, 4);			/* IOAPIC 0 */
-	put(o, IOAPIC_BASE, 4);
-	put(o, 0, 4);
-	end(o, at);
-	return at;
+	PUT(o, 0xfee00000, 0);
+	for (n = 0; n < c->nr_nodes; n++)
+		for (i = 0; i < c->nodes[n].cpus; i++)	/* local x2APIC */
+			PUT(o, 9 | 16 << 8, apic_id_of(c, n, i), 1, c->nodes[n].first_cpu + i);
+	PUT(o, 1 | 12 << 8, IOAPIC_BASE, 0);
+	return end(o, t);
 }
 
 static void srat_memory(struct out *o, u32 node, u64 gpa, u64 len)
 {
-	put(o, 1 | 40 << 8, 2);
-	put(o, node, 4);
-	put(o, 0, 2);
-	put(o, gpa, 8);
-	put(o, len, 8);
-	put(o, 0, 4);
-	put(o, 1, 4);
-	put(o, 0, 8);
+	PUT(o, 1 | 40 << 8 | node << 16, 0, gpa, gpa >> 32, len, len >> 32, 0, 1, 0, 0);
 }
 
-static size_t srat(struct out *o, const struct config *c)
+static u64 srat(struct out *o, const struct config *c)
 {
-	size_t at = begin(o, "SRAT", 3);
+	void *t = begin(o, "SRAT", 3);
 	u64 start, len, below;
 	u32 n, i;
 
-	put(o, 1, 4);
-	put(o, 0, 8);
+	PUT(o, 1, 0, 0);
 	for (n = 0; n < c->nr_nodes; n++) {
-		for (i = 0; i < c->nodes[n].cpus; i++) {
-			put(o, 2 | 24 << 8, 4);
-			put(o, n, 4);
-			put(o, apic_id_of(c, n, i), 4);
-			put(o, 1, 4);
-			put(o, 0, 8);
-		}
+		for (i = 0; i < c->nodes[n].cpus; i++)
+			PUT(o, 2 | 24 << 8, n, apic_id_of(c, n, i), 1, 0, 0);
 		start = c->nodes[n].first_page * PAGE_SIZE;
 		len = c->nodes[n].memory;
 		below = start >= RAM_HOLE ? 0 : RAM_HOLE - start < len ? RAM_HOLE - start : len;
@@ -217,56 +191,44 @@ static size_t srat(struct out *o, const struct config *c)
 		if (len > below)
 			srat_memory(o, n, page_to_gpa((start + below) / PAGE_SIZE), len - below);
 	}
-	end(o, at);
-	return at;
+	return end(o, t);
 }
 
-static size_t slit(struct out *o, const struct config *c)
+static u64 slit(struct out *o, const struct config *c)
 {
-	size_t at = begin(o, "SLIT", 1);
+	void *t = begin(o, "SLIT", 1);
 	u32 i, j;
 
-	put(o, c->nr_nodes, 8);
+	PUT(o, c->nr_nodes, 0);
 	for (i = 0; i < c->nr_nodes; i++)
 		for (j = 0; j < c->nr_nodes; j++)
-			put(o, i == j ? 10 : 20, 1);
-	end(o, at);
-	return at;
+			put(o, i == j ? "\x0a" : "\x14", 1);
+	return end(o, t);
 }
 
 /**
  * acpi_build - build all tables
  * @c: the span's configuration
- * @buf: where, the RSDP comes first
+ * @buf: where, ACPI_SIZE bytes; the RSDP comes first
  * @gpa: where the guest sees @buf
- * @size: of @buf
- *
- * Return: bytes used, or 0 when they do not fit.
  */
-size_t acpi_build(const struct config *c, u8 *buf, u64 gpa, size_t size)
+void acpi_build(const struct config *c, u8 *buf, u64 gpa)
 {
-	struct out o = { .buf = buf, .size = size, .len = 48 };
-	size_t table[4], at, xsdt;
-	u32 i;
+	struct out o = { .buf = buf, .gpa = gpa, .len = RSDP_LEN };
+	u64 tables[4];
+	void *xsdt;
 
-	at = dsdt(&o);
-	table[0] = fadt(&o, gpa + at);
-	table[1] = madt(&o, c);
-	table[2] = srat(&o, c);
-	table[3] = slit(&o, c);
+	tables[0] = fadt(&o, dsdt(&o));
+	tables[1] = madt(&o, c);
+	tables[2] = srat(&o, c);
+	tables[3] = slit(&o, c);
 	xsdt = begin(&o, "XSDT", 1);
-	for (i = 0; i < ARRAY_SIZE(table); i++)
-		put(&o, gpa + table[i], 8);
-	end(&o, xsdt);
-	if (o.full)
-		return 0;
-	memset(buf, 0, 48);
-	memcpy(buf, "RSD PTR ", 8);
-	memcpy(buf + 9, "NUMASP", 6);
-	buf[15] = 2;
-	buf[20] = 36;
-	set(&o, 24, gpa + xsdt, 8);
+	put(&o, tables, sizeof(tables));
+	memset(buf, 0, RSDP_LEN);
+	/* Its checksum is where the NUL is; the last byte is the revision. */
+	memcpy(buf, "RSD PTR \0NUMASP\2", 16);
+	buf[20] = RSDP_LEN;
+	set(buf + 24, end(&o, xsdt), 8);
 	buf[8] = checksum(buf, 20);
-	buf[32] = checksum(buf, 36);
-	return o.len;
+	buf[32] = checksum(buf, RSDP_LEN);
 }

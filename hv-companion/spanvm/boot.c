@@ -171,7 +171,6 @@ int boot_load(struct vmm *vm)
 	const struct config *c = vm->cfg;
 	const u64 total = c->pages * PAGE_SIZE;
 	struct boot_params bp;
-	u8 *acpi;
 
 	memset(&bp, 0, sizeof(bp));
 	if (load_file(vm, c->kernel, &bp, load_kernel))
@@ -193,8 +192,6 @@ int boot_load(struct vmm *vm)
 	memcpy(gpa_to_ptr(vm, CMDLINE_GPA, 2048), c->cmdline, strlen(c->cmdline) + 1);
 	memcpy(gpa_to_ptr(vm, BIOS_GPA, sizeof(bios)), bios, sizeof(bios));
 	build_tables(gpa_to_ptr(vm, TABLES_GPA, 6 * PAGE_SIZE));
-	acpi = gpa_to_ptr(vm, ACPI_GPA, ACPI_SIZE);
-	if (!acpi_build(c, acpi, ACPI_GPA, ACPI_SIZE))
-		return span_fail(vm, "ACPI tables do not fit in %llu bytes", ACPI_SIZE);
+	acpi_build(c, gpa_to_ptr(vm, ACPI_GPA, ACPI_SIZE), ACPI_GPA);
 	return vcpu_boot_state(&vm->cpus[0], KERNEL_GPA + ENTRY64, PARAMS_GPA, TABLES_GPA);
 }

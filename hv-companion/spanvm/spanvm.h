@@ -29,7 +29,7 @@ typedef __u64 u64;
 typedef __s64 s64;
 
 #define SPANVM_VERSION		"0.1"
-#define LINK_VERSION		1
+#define LINK_VERSION		2
 #define PAGE_SIZE		4096ULL
 #define HUGE_SIZE		(2ULL << 20)
 #define MAX_NODES		NUMASPAN_MAX_NODES
@@ -330,7 +330,7 @@ void *gpa_to_ptr(struct vmm *vm, u64 gpa, u64 len);
 /* boot.c, acpi.c */
 bool boot_check_kernel(int fd);
 int boot_load(struct vmm *vm);
-size_t acpi_build(const struct config *c, u8 *buf, u64 gpa, size_t size);
+void acpi_build(const struct config *c, u8 *buf, u64 gpa);
 #define ACPI_GPA		0xe0000ULL
 #define ACPI_SIZE		0x10000ULL
 
