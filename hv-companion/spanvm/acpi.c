@@ -8,7 +8,6 @@
  * absent ports.
  */
 #include <assert.h>
-#include <string.h>
 
 #include "spanvm.h"
 

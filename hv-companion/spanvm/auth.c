@@ -9,13 +9,9 @@
  * why it is refused.  A handshake goes on when its socket is ready and never waits, so that
  * any number are under way at once and nobody holds up another.
  */
-#include <errno.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 

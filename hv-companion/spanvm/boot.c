@@ -6,13 +6,7 @@
  * 0's end and below 3 GiB.
  */
 #include <asm/bootparam.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "spanvm.h"
 

@@ -8,11 +8,6 @@
  * TSC that is provably off is corrected: a node that is behind steps forward, and one that
  * is ahead asks node 0 to, for the guest's clocks never go back.
  */
-#include <errno.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/ioctl.h>
-
 #include "spanvm.h"
 
 #define PINGS_AT_START	64

@@ -5,9 +5,6 @@
  * sends the pin's message once.  A message for a vCPU of another node goes straight to
  * that node, not through its proxy.  All calls are under vmm.dev_lock.
  */
-#include <string.h>
-#include <sys/ioctl.h>
-
 #include "spanvm.h"
 
 #define SELECT		0x00	/* offsets in its page */

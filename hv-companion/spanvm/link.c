@@ -8,17 +8,11 @@
  * handler sees it, and a handler that returns false has seen an impossible one; both end the
  * span.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "spanvm.h"
 

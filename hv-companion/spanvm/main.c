@@ -6,17 +6,11 @@
  * node 0 and is orderly: every node stops its vCPUs before any node stops its memory.  A
  * failure is not: each node lets go at once.  Every wait is bounded.
  */
-#include <errno.h>
 #include <poll.h>
 #include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
-#include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "spanvm.h"
 

@@ -4,13 +4,7 @@
  * of the span when an access to it fails.  Page N of the span is at offset N of the mapping; the
  * guest sees pages below 3 GiB at their own address and the rest from 4 GiB up.
  */
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "spanvm.h"
 

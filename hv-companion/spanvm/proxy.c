@@ -11,9 +11,6 @@
  * injects, sees the signal and cancels the entry, which leaves the event readable.  An
  * armed proxy has interrupts enabled; an INIT resets that, and so tells that it came.
  */
-#include <errno.h>
-#include <string.h>
-#include <sys/ioctl.h>
 #include <time.h>
 
 #include "spanvm.h"

@@ -5,8 +5,6 @@
  * answered where it happens.  A vCPU has one access under way at most, named by a number
  * that it counts up, so a late answer cannot be taken for another.
  */
-#include <errno.h>
-#include <string.h>
 #include <time.h>
 
 #include "spanvm.h"
@@ -63,37 +61,18 @@ static u8 bcd(u32 n)
 	return n / 10 << 4 | n % 10;
 }
 
-static u8 rtc_read(struct vmm *vm)
+static u8 rtc_read(u8 index)
 {
 	time_t now = time(NULL);
-	struct tm tm;
+	struct tm tm = *gmtime_r(&now, &(struct tm){ 0 });
+	const u8 regs[0x80] = {
+		[0x00] = bcd(tm.tm_sec), [0x02] = bcd(tm.tm_min), [0x04] = bcd(tm.tm_hour),
+		[0x06] = tm.tm_wday + 1, [0x07] = bcd(tm.tm_mday), [0x08] = bcd(tm.tm_mon + 1),
+		[0x09] = bcd(tm.tm_year % 100), [0x32] = bcd(tm.tm_year / 100 + 19),
+		[0x0a] = 0x26, [0x0b] = 0x02, [0x0d] = 0x80,	/* BCD, 24 hours, valid */
+	};
 
-	gmtime_r(&now, &tm);
-	switch (vm->rtc_index) {
-	case 0:
-		return bcd(tm.tm_sec);
-	case 2:
-		return bcd(tm.tm_min);
-	case 4:
-		return bcd(tm.tm_hour);
-	case 6:
-		return tm.tm_wday + 1;
-	case 7:
-		return bcd(tm.tm_mday);
-	case 8:
-		return bcd(tm.tm_mon + 1);
-	case 9:
-		return bcd(tm.tm_year % 100);
-	case 0x0a:
-		return 0x26;
-	case 0x0b:
-		return 0x02;		/* BCD, 24 hours */
-	case 0x0d:
-		return 0x80;		/* valid */
-	case 0x32:
-		return bcd(tm.tm_year / 100 + 19);
-	}
-	return 0;
+	return regs[index];
 }
 
 static void power_write(struct vmm *vm, u32 off, u8 val)
@@ -118,7 +97,7 @@ static u64 access_device(struct vmm *vm, enum device dev, u32 off, u64 val, bool
 		break;
 	case D_RTC:
 		if (!write)
-			return off ? rtc_read(vm) : 0xff;
+			return off ? rtc_read(vm->rtc_index) : 0xff;
 		if (!off)
 			vm->rtc_index = val & 0x7f;
 		break;

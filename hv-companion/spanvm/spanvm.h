@@ -9,8 +9,10 @@
 #ifndef SPANVM_H
 #define SPANVM_H
 
+/* What nearly every part needs; its own file includes what else one does. */
+#include <errno.h>
+#include <fcntl.h>
 #include <linux/kvm.h>
-#include <linux/types.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
@@ -18,7 +20,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include "../numaspan/include/uapi/numaspan.h"
 

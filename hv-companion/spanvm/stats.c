@@ -4,12 +4,6 @@
  * struct numaspan_stats, and spanvm's own.  The file is written under another name and
  * renamed, so a reader never sees half of it.
  */
-#include <errno.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
-
 #include "spanvm.h"
 
 static const char *const msg_names[NUMASPAN_NR_MSGS] = {

@@ -6,13 +6,8 @@
  * lost and no thread waits.  All calls but those of the event loop's files are under
  * vmm.dev_lock.
  */
-#include <errno.h>
-#include <fcntl.h>
 #include <linux/serial_reg.h>
-#include <stdlib.h>
-#include <string.h>
 #include <termios.h>
-#include <unistd.h>
 
 #include "spanvm.h"
 

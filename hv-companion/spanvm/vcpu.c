@@ -5,11 +5,7 @@
  * immediate_exit, then a signal; it clears immediate_exit before it reads the flags, so no
  * request is lost.
  */
-#include <errno.h>
 #include <sched.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/ioctl.h>
 #include <time.h>
 
 #include "spanvm.h"

@@ -6,14 +6,7 @@
  * NODE << apic_shift | CPU, so that each node is one package.
  */
 #include <asm/kvm_para.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "spanvm.h"
 
