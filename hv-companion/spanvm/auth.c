@@ -9,6 +9,7 @@
  * why it is refused.  A handshake goes on when its socket is ready and never waits, so that
  * any number are under way at once and nobody holds up another.
  */
+#include <err.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
@@ -54,13 +55,10 @@ void auth_mac(const struct config *c, const char *label, const void *a, size_t a
 
 	memcpy(buf, label, n);
 	memcpy(buf + n, a, alen);
-	if (blen)
-		memcpy(buf + n + alen, b, blen);
+	memcpy(buf + n + alen, b, blen);
 	if (!HMAC(EVP_sha256(), c->key, c->key_len, buf, n + alen + blen, mac, &len) ||
-	    len != MAC_LEN) {
-		fprintf(stderr, "spanvm: HMAC-SHA-256: not available in libcrypto\n");
-		exit(1);
-	}
+	    len != MAC_LEN)
+		errx(1, "HMAC-SHA-256: not available in libcrypto");
 	free(buf);
 }
 
@@ -72,10 +70,8 @@ void auth_mac(const struct config *c, const char *label, const void *a, size_t a
  */
 void auth_digest(const void *p, size_t len, u8 out[MAC_LEN])
 {
-	if (!EVP_Digest(p, len, out, NULL, EVP_sha256(), NULL)) {
-		fprintf(stderr, "spanvm: SHA-256: not available in libcrypto\n");
-		exit(1);
-	}
+	if (!EVP_Digest(p, len, out, NULL, EVP_sha256(), NULL))
+		errx(1, "SHA-256: not available in libcrypto");
 }
 
 /**
@@ -85,10 +81,8 @@ void auth_digest(const void *p, size_t len, u8 out[MAC_LEN])
  */
 void auth_random(void *p, size_t len)
 {
-	if (getrandom(p, len, 0) != (ssize_t)len) {
-		fprintf(stderr, "spanvm: getrandom: %s\n", strerror(errno));
-		exit(1);
-	}
+	if (getrandom(p, len, 0) != (ssize_t)len)
+		err(1, "getrandom");
 }
 
 /* A handshake fits in what a fresh connection takes without blocking. */
@@ -105,14 +99,8 @@ static void fill_hello(const struct vmm *vm, struct hello *h, u32 to, enum conn_
 {
 	const struct config *c = vm->cfg;
 
-	memset(h, 0, sizeof(*h));
-	h->magic = HELLO_MAGIC;
-	h->version = LINK_VERSION;
-	h->span_id = c->span_id;
-	h->from = c->node;
-	h->to = to;
-	h->role = role;
-	h->incarnation = vm->incarnation;
+	*h = (struct hello){ .magic = HELLO_MAGIC, .version = LINK_VERSION, .span_id = c->span_id,
+		.from = c->node, .to = to, .role = role, .incarnation = vm->incarnation };
 	config_digest(c, h->digest);
 	auth_random(h->nonce, sizeof(h->nonce));
 }

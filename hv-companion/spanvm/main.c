@@ -6,6 +6,7 @@
  * node 0 and is orderly: every node stops its vCPUs before any node stops its memory.  A
  * failure is not: each node lets go at once.  Every wait is bounded.
  */
+#include <err.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <sys/eventfd.h>
@@ -43,10 +44,8 @@ void *xzalloc(size_t n)
 {
 	void *p = calloc(1, n);
 
-	if (!p) {
-		fprintf(stderr, "spanvm: no memory for %zu bytes\n", n);
-		exit(1);
-	}
+	if (!p)
+		errx(1, "no memory for %zu bytes", n);
 	return p;
 }
 
@@ -77,9 +76,7 @@ int say(struct vmm *vm, const char *fmt, ...)
  */
 void wake_loop(struct vmm *vm)
 {
-	u64 one = 1;
-
-	if (write(vm->wake_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
+	if (eventfd_write(vm->wake_fd, 1) && errno != EAGAIN)
 		abort();
 }
 
@@ -94,69 +91,35 @@ bool span_ended(struct vmm *vm)
 	return atomic_load(&vm->end) != END_NONE;
 }
 
-/* The first reason counts; one of no kind yet counts from @weak_ns on, if none comes before. */
-static void set_end(struct vmm *vm, enum end_kind kind, u32 status, bool tell, const char *fmt,
-		    va_list ap)
+/**
+ * span_end - end the span; use span_fail() and span_end_weak() where they do
+ * @vm: this node
+ * @kind: how it ends; END_NONE: it fails in a moment, if nothing else ends it before
+ * @status: exit status
+ * @tell: the other nodes do not know yet
+ * @fmt: the reason, one line
+ *
+ * The first reason counts.
+ *
+ * Return: -1, for the caller to return.
+ */
+int span_end(struct vmm *vm, enum end_kind kind, u32 status, bool tell, const char *fmt, ...)
 {
-	GUARD(&vm->end_lock);
+	va_list ap;
 
+	GUARD(&vm->end_lock);
 	if (span_ended(vm) || (kind == END_NONE && vm->weak_ns))
-		return;
+		return -1;
+	va_start(ap, fmt);
 	vsnprintf(vm->end_text, sizeof(vm->end_text), fmt, ap);
+	va_end(ap);
 	vm->end_status = status;
 	vm->end_tell = tell;
 	if (kind == END_NONE)
 		vm->weak_ns = now_ns() + WEAK_MS * 1000000ULL;
 	atomic_store(&vm->end, kind);
 	wake_loop(vm);
-}
-
-/**
- * span_end - end the span; only the first call counts
- * @vm: this node
- * @kind: how it ends
- * @status: exit status
- * @tell: the other nodes do not know yet
- * @fmt: the reason, one line
- */
-void span_end(struct vmm *vm, enum end_kind kind, u32 status, bool tell, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	set_end(vm, kind, status, tell, fmt, ap);
-	va_end(ap);
-}
-
-/**
- * span_fail - end the span with status 1, for a reason that the other nodes have to be told
- * @vm: this node
- * @fmt: the reason, one line
- *
- * Return: -1, for the caller to return.
- */
-int span_fail(struct vmm *vm, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	set_end(vm, END_FAIL, 1, true, fmt, ap);
-	va_end(ap);
 	return -1;
-}
-
-/**
- * span_end_weak - span_fail() for a reason that a peer may better within a moment
- * @vm: this node
- * @fmt: the reason, one line
- */
-void span_end_weak(struct vmm *vm, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	set_end(vm, END_NONE, 1, true, fmt, ap);
-	va_end(ap);
 }
 
 /**
@@ -169,12 +132,12 @@ void span_request_reset(struct vmm *vm, const char *why)
 	struct msg_stop m = { .kind = END_RESET };
 
 	snprintf(m.text, sizeof(m.text), "the guest is reset: %s", why);
-	if (!vm->cfg->node) {
+	if (vm->cfg->node) {
+		link_send(vm, 0, M_STOP, &m);
+		atomic_store(&vm->reset_asked, true);
+	} else {
 		span_end(vm, END_RESET, 0, true, "%s", m.text);
-		return;
 	}
-	link_send(vm, 0, M_STOP, &m);
-	atomic_store(&vm->reset_asked, true);
 }
 
 /**
@@ -191,9 +154,8 @@ bool span_on_stop(struct vmm *vm, u32 from, const union msg *m)
 	char text[TEXT_LEN];
 	u32 i;
 
-	if (s->kind < END_POWEROFF || s->kind > END_FAIL || s->status > 255)
-		return false;
-	if (from && s->kind == END_POWEROFF)
+	if (s->kind < END_POWEROFF || s->kind > END_FAIL || s->status > 255 ||
+	    (from && s->kind == END_POWEROFF))
 		return false;
 	for (i = 0; i < sizeof(text) - 1 && s->text[i]; i++)
 		text[i] = s->text[i] >= ' ' && s->text[i] <= '~' ? s->text[i] : '?';
@@ -213,8 +175,7 @@ static void on_signal(struct vmm *vm)
 		if (si.ssi_signo == SIGUSR1)
 			vm->want_stats = true;
 		else
-			span_fail(vm, "stopped by %s",
-				  si.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM");
+			span_fail(vm, "stopped by SIG%s", sigabbrev_np(si.ssi_signo));
 	}
 }
 
@@ -230,24 +191,18 @@ enum { P_SIGNAL, P_WAKE, P_MEM, P_CONSOLE, P_DATA, P_INPUT, P_PEERS };
 
 static void fill_polls(struct vmm *vm, struct pollfd *p)
 {
-	bool ended = span_ended(vm);
 	u32 i;
 
 	p[P_SIGNAL] = (struct pollfd){ .fd = vm->signal_fd, .events = POLLIN };
 	p[P_WAKE] = (struct pollfd){ .fd = vm->wake_fd, .events = POLLIN };
-	p[P_MEM].fd = vm->ram && !ended && !vm->weak_ns ? vm->mem_fd : -1;
-	p[P_CONSOLE] = (struct pollfd){ .fd = sink_pending(&vm->console) ? vm->console.fd : -1,
-		.events = POLLOUT };
-	p[P_DATA] = (struct pollfd){ .fd = sink_pending(&vm->data) ? vm->data.fd : -1,
-		.events = POLLOUT };
+	p[P_MEM].fd = vm->ram && !span_ended(vm) && !vm->weak_ns ? vm->mem_fd : -1;
+	p[P_CONSOLE] = (struct pollfd){ .fd = sink_poll_fd(&vm->console), .events = POLLOUT };
+	p[P_DATA] = (struct pollfd){ .fd = sink_poll_fd(&vm->data), .events = POLLOUT };
 	p[P_INPUT] = (struct pollfd){ .fd = vm->up && console_wants_input(vm) ? STDIN_FILENO : -1,
 		.events = POLLIN };
-	for (i = 0; i < vm->cfg->nr_nodes; i++) {
-		struct peer *q = &vm->peers[i];
-
-		p[P_PEERS + i].fd = q->fd;
-		p[P_PEERS + i].events = POLLIN | (q->out_len ? POLLOUT : 0);
-	}
+	for (i = 0; i < vm->cfg->nr_nodes; i++)
+		p[P_PEERS + i] = (struct pollfd){ .fd = vm->peers[i].fd,
+			.events = POLLIN | (vm->peers[i].out_len ? POLLOUT : 0) };
 }
 
 /**
@@ -258,7 +213,8 @@ static void fill_polls(struct vmm *vm, struct pollfd *p)
 void loop_once(struct vmm *vm, u64 until_ns)
 {
 	struct pollfd p[P_PEERS + MAX_NODES] = { 0 };
-	u64 now = now_ns(), n;
+	u64 now = now_ns();
+	eventfd_t n;
 	int ms = until_ns > now ? (until_ns - now + 999999) / 1000000 : 0;
 	u32 i;
 
@@ -266,7 +222,7 @@ void loop_once(struct vmm *vm, u64 until_ns)
 	poll(p, P_PEERS + vm->cfg->nr_nodes, ms < IDLE_MS ? ms : IDLE_MS);
 	if (p[P_SIGNAL].revents)
 		on_signal(vm);
-	if (p[P_WAKE].revents && read(vm->wake_fd, &n, sizeof(n)) < 0 && errno != EAGAIN)
+	if (p[P_WAKE].revents && eventfd_read(vm->wake_fd, &n) && errno != EAGAIN)
 		abort();
 	for (i = 0; i < vm->cfg->nr_nodes; i++)
 		link_event(vm, i, p[P_PEERS + i].revents);
@@ -303,14 +259,15 @@ int loop_until(struct vmm *vm, bool (*done)(struct vmm *vm), u32 limit_ms, const
 {
 	const u64 until = now_ns() + limit_ms * 1000000ULL;
 
-	while (!done(vm)) {
+	for (;;) {
 		if (span_ended(vm) && !vm->closing)
 			return -1;
+		if (done(vm))
+			return 0;
 		if (now_ns() >= until)
 			return else_fail ? span_fail(vm, "%s in %u ms", else_fail, limit_ms) : -1;
 		loop_once(vm, until);
 	}
-	return span_ended(vm) && !vm->closing ? -1 : 0;
 }
 
 static u32 step_wanted;
@@ -406,7 +363,7 @@ static bool all_sent(struct vmm *vm)
 	for (i = 0; i < vm->cfg->nr_nodes; i++)
 		if (vm->peers[i].fd >= 0 && vm->peers[i].out_len)
 			return false;
-	return !sink_pending(&vm->console) && !sink_pending(&vm->data);
+	return sink_poll_fd(&vm->console) < 0 && sink_poll_fd(&vm->data) < 0;
 }
 
 static void take_down(struct vmm *vm)
@@ -424,10 +381,9 @@ static void take_down(struct vmm *vm)
 		mem_stop(vm);
 	atomic_store(&vm->stopping, true);
 	relay_abort(vm);
-	if (vcpus_join(vm)) {
-		/* Its thread may still use everything: leave it to the kernel. */
+	/* A thread that does not end may still use everything: leave that to the kernel. */
+	if (vcpus_join(vm))
 		_exit(1);
-	}
 	/* All nodes' vCPUs stop before any node's memory does. */
 	if (kind != END_FAIL && together(vm, STEP_STOPPED, vm->cfg->timeout_ms, NULL))
 		say(vm, "not all nodes stopped in %u ms", vm->cfg->timeout_ms);
@@ -463,7 +419,6 @@ static void begin(struct vmm *vm)
 
 static void nothing(int sig)
 {
-	(void)sig;
 }
 
 static void set_signals(struct vmm *vm)
@@ -483,24 +438,19 @@ static void set_signals(struct vmm *vm)
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	vm->signal_fd = signalfd(-1, &loop, SFD_NONBLOCK | SFD_CLOEXEC);
 	vm->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	if (vm->signal_fd < 0 || vm->wake_fd < 0) {
-		fprintf(stderr, "spanvm: signalfd, eventfd: %s\n", strerror(errno));
-		exit(1);
-	}
+	if (vm->signal_fd < 0 || vm->wake_fd < 0)
+		err(1, "signalfd, eventfd");
 }
 
 int main(int argc, char **argv)
 {
 	struct config *c = xzalloc(sizeof(*c));
 	struct vmm *vm = xzalloc(sizeof(*vm));
-	enum end_kind kind;
 	int status;
 
 	config_load(c, argc, argv);
 	vm->cfg = c;
 	begin(vm);
-	vm->console.fd = -1;
-	vm->data.fd = -1;
 	if (host_check(vm))
 		return 1;
 	if (c->check) {
@@ -514,15 +464,10 @@ int main(int argc, char **argv)
 		if (!bring_up(vm))
 			while (!span_ended(vm))
 				loop_once(vm, now_ns() + IDLE_MS * 1000000ULL);
-		kind = atomic_load(&vm->end);
-		status = vm->end_status;
+		status = atomic_load(&vm->end) == END_RESET ? -1 : (int)vm->end_status;
 		take_down(vm);
-		if (kind != END_RESET)
-			break;
+		if (status >= 0)
+			return status;
 		begin(vm);
 	}
-	close(vm->kvm_fd);
-	free(vm);
-	free(c);
-	return status;
 }

@@ -288,10 +288,11 @@ struct vmm {
 };
 
 /* main.c */
-void span_end(struct vmm *vm, enum end_kind kind, u32 status, bool tell, const char *fmt, ...)
+int span_end(struct vmm *vm, enum end_kind kind, u32 status, bool tell, const char *fmt, ...)
 	__printf(5, 6);
-int span_fail(struct vmm *vm, const char *fmt, ...) __printf(2, 3);
-void span_end_weak(struct vmm *vm, const char *fmt, ...) __printf(2, 3);
+/* With a reason that the other nodes have to be told, and one that they may better */
+#define span_fail(vm, ...)	span_end(vm, END_FAIL, 1, true, __VA_ARGS__)
+#define span_end_weak(vm, ...)	span_end(vm, END_NONE, 1, true, __VA_ARGS__)
 void span_request_reset(struct vmm *vm, const char *why);
 bool span_ended(struct vmm *vm);
 bool span_on_stop(struct vmm *vm, u32 from, const union msg *m);
@@ -385,7 +386,7 @@ int console_open(struct vmm *vm);
 void console_drain(struct vmm *vm, struct sink *s);
 void console_input(struct vmm *vm);
 bool console_wants_input(struct vmm *vm);
-bool sink_pending(const struct sink *s);
+int sink_poll_fd(const struct sink *s);
 
 /* clock.c */
 u64 host_tsc(void);

@@ -29,14 +29,14 @@ static bool can_send(const struct sink *s)
 }
 
 /**
- * sink_pending - is there something to write?
+ * sink_poll_fd - what to poll() for writing
  * @s: the file
  *
- * Return: whether there is.
+ * Return: its descriptor, or -1 while there is nothing to write or nowhere to.
  */
-bool sink_pending(const struct sink *s)
+int sink_poll_fd(const struct sink *s)
 {
-	return s->head != s->tail;
+	return s->head != s->tail ? s->fd : -1;
 }
 
 static bool rx_ready(const struct uart *u)
@@ -80,7 +80,7 @@ static void transmit(struct vmm *vm, struct uart *u, u8 val)
 	if (u->reg[UART_MCR] & UART_MCR_LOOP) {
 		receive(u, val);
 	} else if (s->fd >= 0 && sink_room(s)) {
-		if (!sink_pending(s))
+		if (s->head == s->tail)
 			wake_loop(vm);
 		s->buf[s->head++ % sizeof(s->buf)] = val;
 	}
@@ -225,8 +225,6 @@ void console_drain(struct vmm *vm, struct sink *s)
 	if (n > sizeof(s->buf) - at)
 		n = sizeof(s->buf) - at;
 	pthread_mutex_unlock(&vm->dev_lock);
-	if (!n || s->fd < 0)
-		return;
 	/* A pipe that poll() calls writable takes this much without blocking. */
 	done = write(s->fd, s->buf + at, n < 4096 ? n : 4096);
 	if (done < 0 && (errno == EINTR || errno == EAGAIN))
