@@ -22,12 +22,14 @@
 #define ENTRY64		0x200
 
 /* The part of the file that the checks below read. */
-static int read_header(int fd, struct setup_header *h)
+static int read_header(const char *path, struct setup_header *h)
 {
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	u8 buf[4096];
-	ssize_t n = pread(fd, buf, sizeof(buf), 0);
+	ssize_t n = read(fd, buf, sizeof(buf));
 	size_t len;
 
+	close(fd);
 	if (n < SETUP_OFF + (ssize_t)sizeof(*h))
 		return -1;
 	memset(h, 0, sizeof(*h));
@@ -40,94 +42,94 @@ static int read_header(int fd, struct setup_header *h)
 
 /**
  * boot_check_kernel - is a file a kernel that can be booted?
- * @fd: the file
+ * @path: the file
  *
  * Return: whether it is.
  */
-bool boot_check_kernel(int fd)
+bool boot_check_kernel(const char *path)
 {
 	struct setup_header h;
 
-	return !read_header(fd, &h);
+	return !read_header(path, &h);
 }
 
-static int load(struct vmm *vm, int fd, off_t from, u64 gpa, u64 len, const char *what)
+static s64 file_size(struct vmm *vm, const char *path)
 {
+	struct stat st;
+
+	if (!stat(path, &st))
+		return st.st_size;
+	return span_fail(vm, "cannot read %s: %s", path, strerror(errno));
+}
+
+static int load(struct vmm *vm, const char *path, off_t from, u64 gpa, u64 len)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	u8 *p = gpa_to_ptr(vm, gpa, len);
 	ssize_t n;
 
+	if (fd < 0)
+		return span_fail(vm, "cannot read %s: %s", path, strerror(errno));
 	if (!p || gpa + len > vm->cfg->nodes[0].memory)
-		return span_fail(vm, "%s of %llu bytes does not fit in node 0's memory", what,
-				 len);
-	while (len) {
+		span_fail(vm, "%s of %llu bytes does not fit in node 0's memory", path, len);
+	for (; len && !span_ended(vm); p += n, from += n, len -= n) {
 		n = pread(fd, p, len < HUGE_SIZE ? len : HUGE_SIZE, from);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return span_fail(vm, "cannot read %s: %s", what,
-					 n ? strerror(errno) : "it is shorter than expected");
-		p += n;
-		from += n;
-		len -= n;
+		if (n <= 0) {
+			span_fail(vm, "cannot read %s: %s", path,
+				  n ? strerror(errno) : "it is shorter than expected");
+			break;
+		}
 	}
-	return 0;
+	close(fd);
+	return len ? -1 : 0;
 }
 
-static int load_kernel(struct vmm *vm, int fd, u64 size, struct boot_params *bp)
+static int load_kernel(struct vmm *vm, struct setup_header *h)
 {
-	struct setup_header *h = &bp->hdr;
-	u64 skip;
+	const char *path = vm->cfg->kernel;
+	s64 size = file_size(vm, path), skip;
 
-	if (read_header(fd, h))
-		return span_fail(vm, "cannot read kernel %s", vm->cfg->kernel);
-	skip = (u64)((h->setup_sects ? h->setup_sects : 4) + 1) * 512;
+	if (size < 0)
+		return -1;
+	if (read_header(path, h))
+		return span_fail(vm, "cannot read kernel %s", path);
+	skip = ((h->setup_sects ? h->setup_sects : 4) + 1) * 512;
 	if (size <= skip)
-		return span_fail(vm, "kernel %s is truncated", vm->cfg->kernel);
+		return span_fail(vm, "kernel %s is truncated", path);
 	if (h->init_size < size - skip)
 		h->init_size = size - skip;
-	return load(vm, fd, skip, KERNEL_GPA, size - skip, "kernel");
+	return load(vm, path, skip, KERNEL_GPA, size - skip);
 }
 
 /* As high as it may be; below is what the kernel needs to unpack itself. */
-static int load_initrd(struct vmm *vm, int fd, u64 size, struct boot_params *bp)
+static int load_initrd(struct vmm *vm, struct setup_header *h)
 {
 	u64 top = vm->cfg->nodes[0].memory < RAM_HOLE ? vm->cfg->nodes[0].memory : RAM_HOLE;
-	u64 gpa;
+	s64 size = file_size(vm, vm->cfg->initrd);
 
-	if (top > (u64)bp->hdr.initrd_addr_max + 1)
-		top = (u64)bp->hdr.initrd_addr_max + 1;
-	if (KERNEL_GPA + bp->hdr.init_size + size + PAGE_SIZE > top)
+	if (size < 0)
+		return -1;
+	if (top > (u64)h->initrd_addr_max + 1)
+		top = (u64)h->initrd_addr_max + 1;
+	if (KERNEL_GPA + h->init_size + size + PAGE_SIZE > top)
 		return span_fail(vm,
-				 "initrd of %llu bytes does not fit in node 0's memory beside the kernel",
+				 "initrd of %lld bytes does not fit in node 0's memory beside the kernel",
 				 size);
-	gpa = (top - size) & ~(PAGE_SIZE - 1);
-	bp->hdr.ramdisk_image = gpa;
-	bp->hdr.ramdisk_size = size;
-	return load(vm, fd, 0, gpa, size, "initrd");
+	h->ramdisk_image = (top - size) & ~(PAGE_SIZE - 1);
+	h->ramdisk_size = size;
+	return load(vm, vm->cfg->initrd, 0, h->ramdisk_image, size);
 }
 
-static int load_file(struct vmm *vm, const char *path, struct boot_params *bp,
-		     int (*fn)(struct vmm *vm, int fd, u64 size, struct boot_params *bp))
+/* What is memory (1) and what is not (2). */
+static void build_map(struct boot_params *bp, u64 total)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC), r;
-	struct stat st;
+	const u64 low = total < RAM_HOLE ? total : RAM_HOLE;
 
-	if (fd < 0 || fstat(fd, &st))
-		r = span_fail(vm, "cannot read %s: %s", path, strerror(errno));
-	else
-		r = fn(vm, fd, st.st_size, bp);
-	if (fd >= 0)
-		close(fd);
-	return r;
-}
-
-static void add_e820(struct boot_params *bp, u64 start, u64 end, u32 type)
-{
-	struct boot_e820_entry *e = &bp->e820_table[bp->e820_entries++];
-
-	e->addr = start;
-	e->size = end - start;
-	e->type = type;
+	bp->e820_table[0] = (struct boot_e820_entry){ 0, LOWMEM_END, 1 };
+	bp->e820_table[1] = (struct boot_e820_entry){ LOWMEM_END, HIGHMEM - LOWMEM_END, 2 };
+	bp->e820_table[2] = (struct boot_e820_entry){ HIGHMEM, low - HIGHMEM, 1 };
+	bp->e820_table[3] = (struct boot_e820_entry){ RAM_HIGH, total - low, 1 };
+	bp->e820_entries = total > low ? 4 : 3;
 }
 
 /* An identity map of the first 4 GiB in 2 MiB pages. */
@@ -163,25 +165,20 @@ static const u8 bios[] = {
 int boot_load(struct vmm *vm)
 {
 	const struct config *c = vm->cfg;
-	const u64 total = c->pages * PAGE_SIZE;
 	struct boot_params bp;
 
 	memset(&bp, 0, sizeof(bp));
-	if (load_file(vm, c->kernel, &bp, load_kernel))
+	if (load_kernel(vm, &bp.hdr))
 		return -1;
 	if (strlen(c->cmdline) > bp.hdr.cmdline_size)
 		return span_fail(vm, "command line is longer than the kernel's %u",
 				 bp.hdr.cmdline_size);
-	if (c->initrd && load_file(vm, c->initrd, &bp, load_initrd))
+	if (c->initrd && load_initrd(vm, &bp.hdr))
 		return -1;
 	bp.hdr.type_of_loader = 0xff;
 	bp.hdr.cmd_line_ptr = CMDLINE_GPA;
 	bp.acpi_rsdp_addr = ACPI_GPA;
-	add_e820(&bp, 0, LOWMEM_END, 1);
-	add_e820(&bp, LOWMEM_END, HIGHMEM, 2);
-	add_e820(&bp, HIGHMEM, total < RAM_HOLE ? total : RAM_HOLE, 1);
-	if (total > RAM_HOLE)
-		add_e820(&bp, RAM_HIGH, total - RAM_HOLE + RAM_HIGH, 1);
+	build_map(&bp, c->pages * PAGE_SIZE);
 	memcpy(gpa_to_ptr(vm, PARAMS_GPA, sizeof(bp)), &bp, sizeof(bp));
 	memcpy(gpa_to_ptr(vm, CMDLINE_GPA, 2048), c->cmdline, strlen(c->cmdline) + 1);
 	memcpy(gpa_to_ptr(vm, BIOS_GPA, sizeof(bios)), bios, sizeof(bios));

@@ -30,9 +30,7 @@ static struct {
 	u32 line;
 } place;
 
-static void bad(const char *fmt, ...) __noreturn __printf(1, 2);
-
-static void bad(const char *fmt, ...)
+static void __noreturn __printf(1, 2) bad(const char *fmt, ...)
 {
 	va_list ap;
 
@@ -122,7 +120,6 @@ static void set_port(const struct key *k, const char *val, void *at)
 
 static void set_string(const struct key *k, const char *val, void *at)
 {
-	(void)k;
 	*(char **)at = strdup(val);
 }
 
@@ -322,13 +319,10 @@ static void parse_file(struct parser *p)
 	char *line = NULL, *s;
 	size_t size = 0;
 	ssize_t len;
-	struct stat st;
 	FILE *f = fopen(p->c->file, "re");
 
-	if (!f || fstat(fileno(f), &st))
+	if (!f)
 		BAD_VALUE("--config", p->c->file, "a readable file (%s)", strerror(errno));
-	if (S_ISDIR(st.st_mode))
-		BAD_VALUE("--config", p->c->file, "a file, not a directory");
 	for (place.file = p->c->file; (len = getline(&line, &size, f)) > 0;) {
 		place.line++;
 		if (strlen(line) != (size_t)len)
@@ -338,9 +332,9 @@ static void parse_file(struct parser *p)
 		if (*s)
 			parse_line(p, s);
 	}
-	place.line = 0;
+	place.file = NULL;
 	if (ferror(f))
-		bad("expected a readable file (%s)", strerror(errno));
+		BAD_VALUE("--config", p->c->file, "a readable file (%s)", strerror(errno));
 	free(line);
 	fclose(f);
 }
@@ -434,35 +428,31 @@ static void check_self(struct config *c)
 		return;
 	if (!c->kernel)
 		bad("%s: [span] has no \"kernel\": expected one, or --kernel", c->file);
-	i = open_regular("kernel", c->kernel, &st);
-	if (!boot_check_kernel(i))
+	close(open_regular("kernel", c->kernel, &st));
+	if (!boot_check_kernel(c->kernel))
 		BAD_VALUE("kernel", c->kernel, "a 64-bit Linux bzImage (protocol 2.12 or later)");
-	close(i);
 	if (c->initrd)
 		close(open_regular("initrd", c->initrd, &st));
 	if (strlen(c->cmdline) > 2047)
 		bad("cmdline of %zu characters: expected at most 2047", strlen(c->cmdline));
 }
 
-static void help_text(void)
-{
-	puts("Usage: spanvm --config FILE --node N [OPTION]...\n"
-	     "Run one node of a span: its vCPUs and its share of the guest's memory.\n\n"
-	     "  --config FILE    the span's configuration, the same on every host\n"
-	     "  --node N         which node this process is\n"
-	     "  --console FILE   the guest's first serial port goes to FILE, - is stdout\n"
-	     "                   and stdin its input (node 0's; other nodes write nothing)\n"
-	     "  --data FILE      the guest's second serial port, output only (node 0)\n"
-	     "  --stats FILE     counters as JSON, at the end and on SIGUSR1\n"
-	     "  --kernel FILE    instead of the configuration's kernel\n"
-	     "  --initrd FILE    instead of the configuration's initrd\n"
-	     "  --append STRING  added to the guest's command line\n"
-	     "  --check          check the configuration and the host, and exit\n"
-	     "  --help           this\n  --version        which spanvm it is\n\n"
-	     "Exit status: the guest's status byte after its power-off; 1 if the span failed;\n"
-	     "2 for usage and configuration errors.  See spanvm(8).");
-	exit(0);
-}
+static const char help[] =
+	"Usage: spanvm --config FILE --node N [OPTION]...\n"
+	"Run one node of a span: its vCPUs and its share of the guest's memory.\n\n"
+	"  --config FILE    the span's configuration, the same on every host\n"
+	"  --node N         which node this process is\n"
+	"  --console FILE   the guest's first serial port goes to FILE, - is stdout\n"
+	"                   and stdin its input (node 0's; other nodes write nothing)\n"
+	"  --data FILE      the guest's second serial port, output only (node 0)\n"
+	"  --stats FILE     counters as JSON, at the end and on SIGUSR1\n"
+	"  --kernel FILE    instead of the configuration's kernel\n"
+	"  --initrd FILE    instead of the configuration's initrd\n"
+	"  --append STRING  added to the guest's command line\n"
+	"  --check          check the configuration and the host, and exit\n"
+	"  --help           this\n  --version        which spanvm it is\n\n"
+	"Exit status: the guest's status byte after its power-off; 1 if the span failed;\n"
+	"2 for usage and configuration errors.  See spanvm(8).";
 
 enum opt {
 	OPT_CONFIG, OPT_NODE, OPT_CONSOLE, OPT_DATA, OPT_STATS, OPT_KERNEL, OPT_INITRD, OPT_APPEND,
@@ -496,12 +486,8 @@ static void parse_options(int argc, char **argv, const char **arg)
 		if (o == '?')
 			bad("option \"%s\": expected one of those in --help", argv[at]);
 		at = optind;
-		if (o == OPT_HELP)
-			help_text();
-		if (o == OPT_VERSION) {
-			puts("spanvm " SPANVM_VERSION);
-			exit(0);
-		}
+		if (o == OPT_HELP || o == OPT_VERSION)
+			exit(puts(o == OPT_HELP ? help : "spanvm " SPANVM_VERSION) < 0);
 		if (arg[o])
 			bad("option \"--%s\": expected once", options[o].name);
 		if (optarg && !*optarg)
@@ -522,8 +508,7 @@ static void check_output(const char *opt, const char *path)
 	if (fd < 0 && errno != ENXIO)
 		bad("%s \"%s\": expected a file that can be written (%s)", opt, path,
 		    strerror(errno));
-	if (fd >= 0)
-		close(fd);
+	close(fd);
 }
 
 /**
@@ -554,6 +539,8 @@ void config_load(struct config *c, int argc, char **argv)
 	c->status_port = -1;
 	c->timeout_ms = 10000;
 	parse_file(&p);
+	place.file = c->file;
+	place.line = 0;
 	check_whole(&p, c);
 	place.file = NULL;
 	if (c->node >= c->nr_nodes)

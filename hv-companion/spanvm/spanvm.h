@@ -336,7 +336,7 @@ u64 page_to_gpa(u64 page);
 void *gpa_to_ptr(struct vmm *vm, u64 gpa, u64 len);
 
 /* boot.c, acpi.c */
-bool boot_check_kernel(int fd);
+bool boot_check_kernel(const char *path);
 int boot_load(struct vmm *vm);
 void acpi_build(const struct config *c, u8 *buf, u64 gpa);
 #define ACPI_GPA		0xe0000ULL
