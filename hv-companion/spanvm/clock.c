@@ -198,9 +198,7 @@ static int set_clock(struct vmm *vm)
 	for (i = 0; i < CLOCK_ROUNDS; i++) {
 		memset(&d, 0, sizeof(d));
 		d.clock = target(vm, host_tsc()) + cs->feed_ns;
-		if (ioctl(vm->fd, KVM_SET_CLOCK, &d))
-			return span_fail(vm, "KVM_SET_CLOCK: %s", strerror(errno));
-		if (need_clock(vm, &d))
+		if (VM_CALL(vm, KVM_SET_CLOCK, &d) || need_clock(vm, &d))
 			return -1;
 		cs->error_ns = target(vm, d.host_tsc) - d.clock;
 		if (llabs(cs->error_ns) <= (i < CLOCK_ROUNDS / 2 ? CLOCK_GOOD_NS : CLOCK_FAIR_NS))
@@ -241,9 +239,7 @@ int clock_agree_kvm(struct vmm *vm)
 		return set_clock(vm);
 	}
 	/* Setting it makes KVM look at whether all TSCs match. */
-	if (ioctl(vm->fd, KVM_SET_CLOCK, &d))
-		return span_fail(vm, "KVM_SET_CLOCK: %s", strerror(errno));
-	if (need_clock(vm, &d))
+	if (VM_CALL(vm, KVM_SET_CLOCK, &d) || need_clock(vm, &d))
 		return -1;
 	tell_clock(vm, &d);
 	return 0;
@@ -267,10 +263,8 @@ bool clock_on_clock(struct vmm *vm, u32 from, const union msg *m)
 		return false;
 	cs->master = m->clock;
 	cs->have_clock = true;
-	if (!vm->up || span_ended(vm))
-		return true;
-	/* Otherwise in the next second */
-	if (!read_clock(vm, &d))
+	/* What cannot be read now is in the next second. */
+	if (!vm->up || span_ended(vm) || !read_clock(vm, &d))
 		return true;
 	cs->error_ns = target(vm, d.host_tsc) - d.clock;
 	if (cs->error_ns > CLOCK_STEP_NS) {
@@ -295,12 +289,9 @@ bool clock_on_ahead(struct vmm *vm, u32 from, const union msg *m)
 {
 	struct kvm_clock_data d;
 
-	(void)from;
 	/* Nobody is ahead before the clocks have been set. */
-	if (vm->cfg->node || !vm->up)
-		return false;
-	if (tsc_to_ns(vm, m->ahead.tsc) > MAX_STEP_NS || (s64)m->ahead.tsc < 0 ||
-	    m->ahead.clock_ns > MAX_STEP_NS)
+	if (vm->cfg->node || !vm->up || tsc_to_ns(vm, m->ahead.tsc) > MAX_STEP_NS ||
+	    (s64)m->ahead.tsc < 0 || m->ahead.clock_ns > MAX_STEP_NS)
 		return false;
 	if (span_ended(vm))
 		return true;

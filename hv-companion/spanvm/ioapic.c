@@ -12,7 +12,6 @@
 #define REG_ID		0x00	/* what is selected */
 #define REG_VERSION	0x01
 #define REG_RTE		0x10
-#define MODE_LOWEST	1
 
 static void deliver(struct vmm *vm, u32 pin)
 {
@@ -105,13 +104,12 @@ void ioapic_write(struct vmm *vm, u64 off, u32 val)
 
 /**
  * ioapic_reset - the state after power-on
- * @vm: this node
+ * @vm: this node, of which nothing is set yet
  */
 void ioapic_reset(struct vmm *vm)
 {
 	u32 i;
 
-	memset(&vm->ioapic, 0, sizeof(vm->ioapic));
 	for (i = 0; i < KVM_IOAPIC_NUM_PINS; i++)
 		vm->ioapic.redirtbl[i].fields.mask = 1;
 }

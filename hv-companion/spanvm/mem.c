@@ -69,9 +69,7 @@ int mem_create(struct vmm *vm)
 	for (i = 0; i < c->nr_nodes && c->transport == NUMASPAN_TCP; i++) {
 		struct numaspan_connect con = { .node = i, .fd = vm->peers[i].data_fd };
 
-		if (i == c->node)
-			continue;
-		if (ioctl(vm->mem_fd, NUMASPAN_CONNECT, &con))
+		if (i != c->node && ioctl(vm->mem_fd, NUMASPAN_CONNECT, &con))
 			return span_fail(vm, "%s: does not take the peer, node %u: %s", DEVICE, i,
 					 strerror(errno));
 		close(vm->peers[i].data_fd);
@@ -109,10 +107,7 @@ static int set_slot(struct vmm *vm, u32 slot, u64 gpa, u64 off, u64 len)
 		.userspace_addr = (uintptr_t)vm->ram + off,
 	};
 
-	if (!ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &r))
-		return 0;
-	return span_fail(vm, "KVM_SET_USER_MEMORY_REGION of %llu bytes at %llx: %s", len, gpa,
-			 strerror(errno));
+	return VM_CALL(vm, KVM_SET_USER_MEMORY_REGION, &r);
 }
 
 /**
@@ -140,13 +135,12 @@ int mem_slots(struct vmm *vm)
 void mem_failed(struct vmm *vm, const char *what)
 {
 	struct numaspan_status st = { 0 };
+	const bool silent = ioctl(vm->mem_fd, NUMASPAN_STATUS, &st) || st.reason == NUMASPAN_R_NONE;
 
-	if (ioctl(vm->mem_fd, NUMASPAN_STATUS, &st) || st.reason == NUMASPAN_R_NONE) {
-		span_fail(vm, "%s: guest memory failed", what);
-		return;
-	}
 	st.text[sizeof(st.text) - 1] = 0;
-	if (st.reason == NUMASPAN_R_PEER_STOP || st.reason == NUMASPAN_R_PEER_LOST)
+	if (silent)
+		span_fail(vm, "%s: guest memory failed", what);
+	else if (st.reason == NUMASPAN_R_PEER_STOP || st.reason == NUMASPAN_R_PEER_LOST)
 		span_end_weak(vm, "memory: %s", st.text);
 	else
 		span_fail(vm, "memory: %s", st.text);
@@ -170,6 +164,5 @@ void mem_close(struct vmm *vm)
 {
 	if (vm->ram)
 		munmap(vm->ram, vm->cfg->pages * PAGE_SIZE);
-	if (vm->mem_fd >= 0)
-		close(vm->mem_fd);
+	close(vm->mem_fd);
 }

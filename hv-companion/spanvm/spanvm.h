@@ -150,6 +150,9 @@ union msg {
 	struct msg_stop stop;
 };
 
+/* How an interrupt is delivered, as a local APIC names it. */
+enum { MODE_FIXED, MODE_LOWEST, MODE_NMI = 4, MODE_INIT, MODE_SIPI };
+
 enum end_kind { END_NONE, END_POWEROFF, END_RESET, END_FAIL };
 
 enum conn_role { ROLE_CONTROL = 1, ROLE_DATA = 2 };
@@ -189,8 +192,6 @@ struct shake {
 		struct { struct hello hello; struct proof proof; } question;
 	} in;
 };
-
-struct vmm;
 
 struct peer {
 	int fd, data_fd;	/* -1: none */
@@ -346,6 +347,8 @@ void acpi_build(const struct config *c, u8 *buf, u64 gpa);
 int host_check(struct vmm *vm);
 int vm_create(struct vmm *vm);
 int vm_open(struct vmm *vm);
+int vm_call(struct vmm *vm, unsigned long request, u64 arg, const char *what);
+#define VM_CALL(vm, request, arg)	vm_call(vm, request, (uintptr_t)(arg), #request)
 int vm_signal_msi(struct vmm *vm, u32 apic_id, u8 mode, u8 vector);
 void vm_destroy(struct vmm *vm);
 

@@ -310,20 +310,16 @@ bool vcpu_on_msi(struct vmm *vm, u32 from, const union msg *m)
 	const struct config *c = vm->cfg;
 	const struct msg_msi *i = &m->msi;
 	u32 cpu = i->apic_id & ((1U << c->apic_shift) - 1);
-	int r;
 
-	(void)from;
-	if (i->apic_id >> c->apic_shift != c->node || cpu >= c->nodes[c->node].cpus || i->zero)
-		return false;
-	if ((i->mode && i->mode != 4 && i->mode != 5 && i->mode != 6) ||
-	    (!i->mode && i->vector < 16) || !vm->cpus)
+	if (i->apic_id >> c->apic_shift != c->node || cpu >= c->nodes[c->node].cpus || i->zero ||
+	    (i->mode != MODE_FIXED && (i->mode < MODE_NMI || i->mode > MODE_SIPI)) ||
+	    (i->mode == MODE_FIXED && i->vector < 16) || !vm->cpus)
 		return false;
 	if (span_ended(vm))
 		return true;
 	atomic_fetch_add(&vm->n_ipi_in, 1);
-	r = vm_signal_msi(vm, i->apic_id, i->mode, i->vector);
-	if (r)
+	if (vm_signal_msi(vm, i->apic_id, i->mode, i->vector))
 		span_fail(vm, "interrupt %u of mode %u for CPU %x: %s", i->vector, i->mode,
-			  i->apic_id, strerror(-r));
+			  i->apic_id, strerror(errno));
 	return true;
 }

@@ -110,26 +110,6 @@ int host_check(struct vmm *vm)
 	return check_params(vm);
 }
 
-static struct kvm_cpuid_entry2 *entry(struct kvm_cpuid2 *t, u32 function, u32 index)
-{
-	u32 i;
-
-	for (i = 0; i < t->nent; i++)
-		if (t->entries[i].function == function && t->entries[i].index == index)
-			return &t->entries[i];
-	return NULL;
-}
-
-static void drop_function(struct kvm_cpuid2 *t, u32 function)
-{
-	u32 i, n = 0;
-
-	for (i = 0; i < t->nent; i++)
-		if (t->entries[i].function != function)
-			t->entries[n++] = t->entries[i];
-	t->nent = n;
-}
-
 /*
  * What the guest sees, but for its APIC id.  Cleared is what lets a guest change its TSC
  * by itself, what makes KVM write to guest memory behind a node's back or wake a remote
@@ -154,24 +134,36 @@ static const struct {
 	  BIT(KVM_FEATURE_CLOCKSOURCE2) | BIT(KVM_FEATURE_CLOCKSOURCE_STABLE_BIT), 0 },
 };
 
-static void edit_cpuid(struct kvm_cpuid2 *t)
+static bool is_dropped(u32 function)
 {
 	static const u32 dropped[] = { 0x12, 0x1f, 0xb, 0x8000000a, 0x8000001d, 0x8000001e };
+	u32 i;
+
+	for (i = 0; i < ARRAY_SIZE(dropped); i++)
+		if (dropped[i] == function)
+			return true;
+	return false;
+}
+
+static void edit_cpuid(struct kvm_cpuid2 *t)
+{
 	static const struct kvm_cpuid_entry2 ours = { .function = 0x40000100, .eax = 0x40000100,
 		.ebx = 0x414d554e, .ecx = 0x4e415053 };		/* "NUMA", "SPAN" */
-	struct kvm_cpuid_entry2 *e;
-	u32 i, *reg;
+	u32 i, j, *reg, n = 0;
 
-	for (i = 0; i < ARRAY_SIZE(edits); i++) {
-		e = entry(t, edits[i].function, 0);
-		if (!e)
+	for (i = 0; i < t->nent; i++) {
+		if (is_dropped(t->entries[i].function))
 			continue;
-		reg = (void *)e + edits[i].reg;
-		*reg = (*reg & edits[i].keep) | edits[i].add;
+		t->entries[n] = t->entries[i];
+		for (j = 0; j < ARRAY_SIZE(edits); j++) {
+			reg = (void *)&t->entries[n] + edits[j].reg;
+			if (t->entries[n].function == edits[j].function && !t->entries[n].index)
+				*reg = (*reg & edits[j].keep) | edits[j].add;
+		}
+		n++;
 	}
-	for (i = 0; i < ARRAY_SIZE(dropped); i++)
-		drop_function(t, dropped[i]);
-	t->entries[t->nent++] = ours;
+	t->entries[n++] = ours;
+	t->nent = n;
 }
 
 /**
@@ -182,28 +174,34 @@ static void edit_cpuid(struct kvm_cpuid2 *t)
  */
 int vm_open(struct vmm *vm)
 {
-	struct kvm_cpuid2 *t;
+	struct kvm_cpuid2 *t = xzalloc(CPUID_SIZE);
 
+	vm->cpuid = t;
 	vm->fd = ioctl(vm->kvm_fd, KVM_CREATE_VM, 0);
 	if (vm->fd < 0)
 		return span_fail(vm, "KVM_CREATE_VM: %s", strerror(errno));
-	t = xzalloc(CPUID_SIZE);
 	t->nent = MAX_CPUID;
-	vm->cpuid = t;
 	if (ioctl(vm->kvm_fd, KVM_GET_SUPPORTED_CPUID, t))
 		return span_fail(vm, "KVM_GET_SUPPORTED_CPUID: %s", strerror(errno));
 	edit_cpuid(t);
 	return 0;
 }
 
-static int vm_call(struct vmm *vm, unsigned long request, u64 arg, const char *what)
+/**
+ * vm_call - an ioctl of the VM that has to succeed; use VM_CALL()
+ * @vm: this node
+ * @request: which
+ * @arg: its argument
+ * @what: its name
+ *
+ * Return: 0, or -1 after span_end().
+ */
+int vm_call(struct vmm *vm, unsigned long request, u64 arg, const char *what)
 {
 	if (ioctl(vm->fd, request, arg) >= 0)
 		return 0;
 	return span_fail(vm, "%s: %s", what, strerror(errno));
 }
-
-#define VM_CALL(vm, request, arg) vm_call(vm, request, (uintptr_t)(arg), #request)
 
 static int set_cpuid(struct vcpu *v)
 {
@@ -299,7 +297,7 @@ int vm_create(struct vmm *vm)
 {
 	const struct config *c = vm->cfg;
 	const u32 x2apic = KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK;
-	u32 n, i, k = 0;
+	u32 n = 0, i;
 
 	/* The first CPU boots on node 0; elsewhere its proxy has to wait for nothing less. */
 	if (VM_CALL(vm, KVM_SET_TSS_ADDR, 0xfffbd000) ||
@@ -309,16 +307,14 @@ int vm_create(struct vmm *vm)
 	    ENABLE(vm, KVM_CAP_X86_TRIPLE_FAULT_EVENT, 1) || mem_slots(vm))
 		return -1;
 	vm->cpus = xzalloc(c->nr_cpus * sizeof(*vm->cpus));
-	for (n = 0; n < c->nr_nodes; n++) {
-		for (i = 0; i < c->nodes[n].cpus; i++, k++) {
-			struct vcpu *v = &vm->cpus[k];
-
-			*v = (struct vcpu){ .vm = vm, .index = k, .node = n, .fd = -1,
-				.apic_id = n << c->apic_shift | i, .real = n == c->node };
-		}
+	for (i = 0; i < c->nr_cpus; i++) {
+		n += i == c->nodes[n].first_cpu + c->nodes[n].cpus;
+		vm->cpus[i] = (struct vcpu){ .vm = vm, .index = i, .node = n, .fd = -1,
+			.apic_id = n << c->apic_shift | (i - c->nodes[n].first_cpu),
+			.real = n == c->node };
 	}
-	for (k = 0; k < c->nr_cpus; k++)
-		if (init_vcpu(&vm->cpus[k]))
+	for (i = 0; i < c->nr_cpus; i++)
+		if (init_vcpu(&vm->cpus[i]))
 			return -1;
 	return inhibit_apicv(vm);
 }
@@ -330,7 +326,7 @@ int vm_create(struct vmm *vm)
  * @mode: delivery mode: 0 fixed, 4 NMI, 5 INIT, 6 SIPI
  * @vector: its vector
  *
- * Return: negative errno when KVM refuses.
+ * Return: not 0 when KVM refuses, with errno.
  */
 int vm_signal_msi(struct vmm *vm, u32 apic_id, u8 mode, u8 vector)
 {
@@ -340,7 +336,7 @@ int vm_signal_msi(struct vmm *vm, u32 apic_id, u8 mode, u8 vector)
 		.data = mode << 8 | vector,
 	};
 
-	return ioctl(vm->fd, KVM_SIGNAL_MSI, &msi) < 0 ? -errno : 0;
+	return ioctl(vm->fd, KVM_SIGNAL_MSI, &msi) < 0 ? -1 : 0;
 }
 
 /**
@@ -355,13 +351,10 @@ void vm_destroy(struct vmm *vm)
 	for (i = 0; vm->cpus && i < vm->cfg->nr_cpus; i++) {
 		if (vm->cpus[i].run)
 			munmap(vm->cpus[i].run, size);
-		if (vm->cpus[i].fd >= 0)
-			close(vm->cpus[i].fd);
+		close(vm->cpus[i].fd);
 	}
 	free(vm->cpus);
 	free(vm->cpuid);
-	if (vm->dummy.fd >= 0)
-		close(vm->dummy.fd);
-	if (vm->fd >= 0)
-		close(vm->fd);
+	close(vm->dummy.fd);
+	close(vm->fd);
 }
