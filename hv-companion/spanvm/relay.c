@@ -12,21 +12,23 @@
 enum device { D_NONE, D_COM1, D_COM2, D_RTC, D_POWER, D_STATUS, D_IOAPIC };
 
 static const struct {
-	u16 port, len;
+	bool mmio;
+	u64 start, len;
 	enum device dev;
-} ports[] = {
-	{ PORT_COM1, 8, D_COM1 }, { PORT_COM2, 8, D_COM2 }, { PORT_RTC, 2, D_RTC },
-	{ PORT_POWER, 3, D_POWER },
+} ranges[] = {
+	{ false, PORT_COM1, 8, D_COM1 }, { false, PORT_COM2, 8, D_COM2 },
+	{ false, PORT_RTC, 2, D_RTC }, { false, PORT_POWER, 3, D_POWER },
+	{ true, IOAPIC_BASE, PAGE_SIZE, D_IOAPIC },
 };
 
-static enum device find_port(u64 port, u32 *off)
+static enum device find_range(bool mmio, u64 addr, u32 *off)
 {
 	u32 i;
 
-	for (i = 0; i < ARRAY_SIZE(ports); i++) {
-		*off = port - ports[i].port;
-		if (port - ports[i].port < ports[i].len)
-			return ports[i].dev;
+	for (i = 0; i < ARRAY_SIZE(ranges); i++) {
+		*off = addr - ranges[i].start;
+		if (mmio == ranges[i].mmio && addr - ranges[i].start < ranges[i].len)
+			return ranges[i].dev;
 	}
 	return D_NONE;
 }
@@ -41,19 +43,14 @@ bool port_is_taken(u32 port)
 {
 	u32 off;
 
-	return find_port(port, &off) != D_NONE || port == PORT_KBD;
+	return find_range(false, port, &off) != D_NONE || port == PORT_KBD;
 }
 
 static enum device find(const struct config *c, bool mmio, u64 addr, u32 *off)
 {
-	if (mmio) {
-		*off = addr - IOAPIC_BASE;
-		return addr - IOAPIC_BASE < PAGE_SIZE ? D_IOAPIC : D_NONE;
-	}
-	*off = 0;
-	if (c->status_port >= 0 && addr == (u64)c->status_port)
+	if (!mmio && c->status_port >= 0 && addr == (u64)c->status_port)
 		return D_STATUS;
-	return find_port(addr, off);
+	return find_range(mmio, addr, off);
 }
 
 static u8 bcd(u32 n)
@@ -75,14 +72,6 @@ static u8 rtc_read(u8 index)
 	return regs[index];
 }
 
-static void power_write(struct vmm *vm, u32 off, u8 val)
-{
-	if (off == 0 && val >> 2 == (BIT(3) | SLEEP_S5))
-		span_end(vm, END_POWEROFF, vm->status, true, "power-off");
-	else if (off == 2 && val == RESET_VALUE)
-		span_request_reset(vm, "reset register");
-}
-
 /* On node 0. */
 static u64 access_device(struct vmm *vm, enum device dev, u32 off, u64 val, bool write)
 {
@@ -102,9 +91,10 @@ static u64 access_device(struct vmm *vm, enum device dev, u32 off, u64 val, bool
 			vm->rtc_index = val & 0x7f;
 		break;
 	case D_POWER:
-		if (!write)
-			return 0;
-		power_write(vm, off, val);
+		if (write && off == 0 && (val & 0xff) >> 2 == (BIT(3) | SLEEP_S5))
+			span_end(vm, END_POWEROFF, vm->status, true, "power-off");
+		else if (write && off == 2 && (val & 0xff) == RESET_VALUE)
+			span_request_reset(vm, "reset register");
 		break;
 	case D_STATUS:
 		if (!write)
@@ -155,7 +145,7 @@ void io_access(struct vcpu *v, bool mmio, u64 addr, void *data, u32 size, bool w
 	struct vmm *vm = v->vm;
 	enum device dev;
 	u64 val = 0;
-	u32 off;
+	u32 off = 0;
 
 	if (write)
 		memcpy(&val, data, size);
@@ -192,7 +182,7 @@ bool relay_on_io(struct vmm *vm, u32 from, const union msg *m)
 {
 	struct msg_io io = m->io;
 	enum device dev;
-	u32 off;
+	u32 off = 0;
 
 	if (vm->cfg->node || io.cpu >= vm->cfg->nr_cpus || !vm->cpus ||
 	    vm->cpus[io.cpu].node != from || io.mmio > 1 || io.write > 1 || !io.size ||
