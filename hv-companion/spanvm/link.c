@@ -79,21 +79,12 @@ static void peer_lost(struct vmm *vm, u32 node, const char *why)
  */
 static void flush_locked(struct peer *p)
 {
-	size_t done = 0;
-	ssize_t n;
+	ssize_t n = send(p->fd, p->out, p->out_len, MSG_DONTWAIT | MSG_NOSIGNAL);
 
-	while (done < p->out_len) {
-		n = send(p->fd, p->out + done, p->out_len - done, MSG_DONTWAIT | MSG_NOSIGNAL);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			break;
-		done += n;
-	}
-	p->out_len -= done;
-	if (p->out_len && errno != EAGAIN)
-		p->out_len = 0;
-	memmove(p->out, p->out + done, p->out_len);
+	if (n < 0)
+		n = errno == EAGAIN || errno == EINTR ? 0 : p->out_len;
+	p->out_len -= n;
+	memmove(p->out, p->out + n, p->out_len);
 }
 
 static u32 hash(u32 sum, const u8 *p, size_t len)
@@ -150,8 +141,7 @@ void link_send(struct vmm *vm, u32 node, enum msg_type type, const void *payload
 	h.seq = p->seq_out++;
 	h.sum = link_sum(&h, payload);
 	memcpy(p->out + p->out_len, &h, sizeof(h));
-	if (h.len)
-		memcpy(p->out + p->out_len + sizeof(h), payload, h.len);
+	memcpy(p->out + p->out_len + sizeof(h), payload, h.len);
 	p->out_len += sizeof(h) + h.len;
 	flush_locked(p);
 	if (p->out_len)
@@ -208,7 +198,7 @@ static void flush_out(struct peer *p)
 {
 	GUARD(&p->lock);
 
-	if (p->fd >= 0)
+	if (p->fd >= 0 && p->out_len)
 		flush_locked(p);
 }
 
@@ -260,42 +250,32 @@ void link_tick(struct vmm *vm, u64 now)
 
 static void listen_on(struct vmm *vm, const struct sv_addr *a)
 {
-	int one = 1, fd;
-	mode_t mask;
+	const int fd = socket(a->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	const mode_t mask = umask(0077);
 	struct stat st;
+	int one = 1;
 
-	fd = socket(a->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		goto fail;
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	if (a->sa.sa_family == AF_UNIX && !lstat(a->un.sun_path, &st) && S_ISSOCK(st.st_mode))
 		unlink(a->un.sun_path);
-	mask = umask(0077);
-	if (bind(fd, &a->sa, a->len)) {
-		umask(mask);
-		goto fail;
-	}
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) ||
+	    bind(fd, &a->sa, a->len) || listen(fd, 2 * MAX_NODES))
+		span_fail(vm, "cannot listen on %s: %s", a->text, strerror(errno));
 	umask(mask);
-	if (listen(fd, 2 * MAX_NODES))
-		goto fail;
-	vm->listen_fd = fd;
-	return;
-fail:
-	span_fail(vm, "cannot listen on %s: %s", a->text, strerror(errno));
-	if (fd >= 0)
+	if (!span_ended(vm))
+		vm->listen_fd = fd;
+	else
 		close(fd);
 }
 
-static void describe(const struct sv_addr *a, char *buf, size_t size)
+/* A running span takes no connections. */
+static void unlisten(struct vmm *vm)
 {
-	char ip[46], port[16];
+	const struct sv_addr *a = &vm->cfg->nodes[vm->cfg->node].addr;
 
-	if (a->sa.sa_family != AF_UNIX &&
-	    !getnameinfo(&a->sa, a->len, ip, sizeof(ip), port, sizeof(port),
-			 NI_NUMERICHOST | NI_NUMERICSERV))
-		snprintf(buf, size, "%s port %s", ip, port);
-	else
-		snprintf(buf, size, "a local process");
+	if (vm->listen_fd >= 0 && a->sa.sa_family == AF_UNIX)
+		unlink(a->un.sun_path);
+	close(vm->listen_fd);
+	vm->listen_fd = -1;
 }
 
 /**
@@ -347,6 +327,7 @@ static void accept_one(struct vmm *vm, struct shake *pending)
 	struct sv_addr from = { .len = sizeof(from.un) };
 	int fd = accept4(vm->listen_fd, &from.sa, &from.len, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	struct shake *s = pending;
+	char ip[46], port[16];
 	u32 i;
 
 	if (fd < 0)
@@ -356,9 +337,12 @@ static void accept_one(struct vmm *vm, struct shake *pending)
 			s = &pending[i];
 	if (s->fd >= 0)
 		finish(vm, s, -EUSERS);
-	*s = (struct shake){ .fd = fd,
+	*s = (struct shake){ .fd = fd, .who = "a local process",
 		.until_ns = now_ns() + vm->cfg->timeout_ms * (1000000ULL / HANDSHAKE_PART) };
-	describe(&from, s->who, sizeof(s->who));
+	if (from.sa.sa_family != AF_UNIX &&
+	    !getnameinfo(&from.sa, from.len, ip, sizeof(ip), port, sizeof(port),
+			 NI_NUMERICHOST | NI_NUMERICSERV))
+		snprintf(s->who, sizeof(s->who), "%s port %s", ip, port);
 }
 
 /* Takes every handshake as far as it goes now, and waits for more; the pending are the last. */
@@ -441,30 +425,13 @@ int link_connect(struct vmm *vm)
 		else
 			span_fail(vm, "node %u did not connect in %u ms", i, c->timeout_ms);
 	}
-	link_unlisten(vm);
+	unlisten(vm);
 	for (i = 0; i < nr; i++)
-		if (shakes[i].fd >= 0)
-			close(shakes[i].fd);
+		close(shakes[i].fd);
 	free(shakes);
 	for (i = 0; i < c->nr_nodes; i++)
 		vm->peers[i].heard_ns = now_ns();
 	return span_ended(vm) ? -1 : 0;
-}
-
-/**
- * link_unlisten - stop listening: a running span takes no connections
- * @vm: this node
- */
-void link_unlisten(struct vmm *vm)
-{
-	const struct sv_addr *a = &vm->cfg->nodes[vm->cfg->node].addr;
-
-	if (vm->listen_fd < 0)
-		return;
-	close(vm->listen_fd);
-	vm->listen_fd = -1;
-	if (a->sa.sa_family == AF_UNIX)
-		unlink(a->un.sun_path);
 }
 
 /**
@@ -475,12 +442,9 @@ void link_close(struct vmm *vm)
 {
 	u32 i;
 
-	link_unlisten(vm);
 	for (i = 0; i < vm->cfg->nr_nodes; i++) {
-		if (vm->peers[i].fd >= 0)
-			close(vm->peers[i].fd);
-		if (vm->peers[i].data_fd >= 0)
-			close(vm->peers[i].data_fd);
+		close(vm->peers[i].fd);
+		close(vm->peers[i].data_fd);
 		free(vm->peers[i].out);
 	}
 }

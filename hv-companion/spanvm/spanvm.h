@@ -324,7 +324,6 @@ void link_broadcast(struct vmm *vm, enum msg_type type, const void *payload);
 void link_event(struct vmm *vm, u32 node, short events);
 void link_tick(struct vmm *vm, u64 now);
 void link_close(struct vmm *vm);
-void link_unlisten(struct vmm *vm);
 
 /* mem.c */
 int mem_create(struct vmm *vm);
