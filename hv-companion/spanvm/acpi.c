@@ -149,11 +149,6 @@ static u64 fadt(struct out *o, u64 dsdt_gpa)
 	return end(o, (void *)t);
 }
 
-static u32 apic_id_of(const struct config *c, u32 node, u32 i)
-{
-	return node << c->apic_shift | i;
-}
-
 static u64 madt(struct out *o, const struct config *c)
 {
 	void *t = begin(o, "APIC", 5);
@@ -162,7 +157,7 @@ static u64 madt(struct out *o, const struct config *c)
 	PUT(o, 0xfee00000, 0);
 	for (n = 0; n < c->nr_nodes; n++)
 		for (i = 0; i < c->nodes[n].cpus; i++)	/* local x2APIC */
-			PUT(o, 9 | 16 << 8, apic_id_of(c, n, i), 1, c->nodes[n].first_cpu + i);
+			PUT(o, 9 | 16 << 8, n << c->apic_shift | i, 1, c->nodes[n].first_cpu + i);
 	PUT(o, 1 | 12 << 8, IOAPIC_BASE, 0);
 	return end(o, t);
 }
@@ -181,7 +176,7 @@ static u64 srat(struct out *o, const struct config *c)
 	PUT(o, 1, 0, 0);
 	for (n = 0; n < c->nr_nodes; n++) {
 		for (i = 0; i < c->nodes[n].cpus; i++)
-			PUT(o, 2 | 24 << 8, n, apic_id_of(c, n, i), 1, 0, 0);
+			PUT(o, 2 | 24 << 8, n, n << c->apic_shift | i, 1, 0, 0);
 		start = c->nodes[n].first_page * PAGE_SIZE;
 		len = c->nodes[n].memory;
 		below = start >= RAM_HOLE ? 0 : RAM_HOLE - start < len ? RAM_HOLE - start : len;

@@ -33,8 +33,7 @@ static void put_msgs(FILE *f, const char *name, const __u64 *n)
 
 	fprintf(f, ",\n  \"%s\": {", name);
 	for (i = 0; i < NUMASPAN_NR_MSGS; i++)
-		fprintf(f, "%s\"%s\": %llu", i ? ", " : "", msg_names[i],
-			n[i]);
+		fprintf(f, "%s\"%s\": %llu", i ? ", " : "", msg_names[i], n[i]);
 	fputc('}', f);
 }
 
@@ -73,8 +72,8 @@ void stats_write(struct vmm *vm)
 {
 	const char *path = vm->cfg->stats;
 	char tmp[4096];
+	bool bad = true;
 	FILE *f;
-	int bad;
 
 	if (!path)
 		return;
@@ -85,13 +84,12 @@ void stats_write(struct vmm *vm)
 	}
 	snprintf(tmp, sizeof(tmp), "%s.new", path);
 	f = fopen(tmp, "we");
-	if (!f) {
-		say(vm, "--stats %s: %s", path, strerror(errno));
-		return;
+	if (f) {
+		put(vm, f);
+		bad = ferror(f);
+		bad = fclose(f) || bad || rename(tmp, path);
 	}
-	put(vm, f);
-	bad = ferror(f);
-	if (fclose(f) || bad || rename(tmp, path)) {
+	if (bad) {
 		say(vm, "--stats %s: %s", path, strerror(errno));
 		unlink(tmp);
 	}
