@@ -134,6 +134,7 @@ static void loop_send(struct ns_node *n, u8 to, u64 index, const struct ns_msg *
 			return;
 		}
 		copy_highpage(pc->page, page);
+		ns_count(n, page_copies);
 	}
 	put_parcel(n->link, pc);
 }

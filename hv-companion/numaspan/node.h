@@ -72,7 +72,7 @@ struct ns_counters {
 	u64 transfers_in, transfers_out, invalidations, downgrades, upgrades;
 	u64 bytes_in, bytes_out, msgs;
 	u64 msgs_out[16], msgs_in[16];
-	u64 evicted, held, stolen, drain_waits, stale, zeros_in, zeros_out;
+	u64 evicted, held, stolen, drain_waits, stale, zeros_in, zeros_out, page_copies;
 	u64 fault_ns[NUMASPAN_FAULT_BUCKETS];
 };
 
@@ -98,6 +98,7 @@ struct ns_node;
  * @start:	all peers are there: begin to receive; may wait for them, killably
  * @send:	send @m and @page's contents (in DATA, no page means zeros); may sleep, does
  *		not wait for the peer
+ * @say:	send a message that is no page's, PING or BYE; nothing is sent after BYE
  * @tick:	called every quarter of the time-out: tell the peers we live, look for silent ones
  * @bye:	tell the peers why this node stops; nothing is sent afterwards
  * @stop:	end every thread and connection; may be called in any state
@@ -108,6 +109,7 @@ struct ns_transport {
 	int (*start)(struct ns_node *n);
 	void (*send)(struct ns_node *n, u8 to, u64 index, const struct ns_msg *m,
 		     struct page *page);
+	void (*say)(struct ns_node *n, u8 to, const struct ns_msg *m, const char *text);
 	void (*tick)(struct ns_node *n);
 	void (*bye)(struct ns_node *n);
 	void (*stop)(struct ns_node *n);
@@ -130,6 +132,7 @@ struct ns_node {
 	u8 token[NUMASPAN_TOKEN_LEN];
 	const struct ns_transport *transport;
 	void *link;				/* the transport's own */
+	unsigned long heard[NUMASPAN_MAX_NODES];	/* jiffies of each peer's last message */
 	struct inode *inode;
 	struct ns_chunk **chunks;
 	u64 nr_chunks;
@@ -250,6 +253,13 @@ void ns_debugfs_add(struct ns_node *n);
 void ns_debugfs_remove(struct ns_node *n);
 int ns_observe_init(void);
 void ns_observe_exit(void);
+
+/* peer.c */
+void ns_receive(struct ns_node *n, u8 from, u64 index, const struct ns_msg *m, const char *text,
+		struct page **contents);
+void ns_peers_tick(struct ns_node *n);
+void ns_peers_bye(struct ns_node *n);
+struct page *ns_spare_page(struct ns_node *n, struct page *old);
 
 /* loopback.c, tcp.c */
 extern const struct ns_transport ns_loopback;

@@ -146,6 +146,7 @@ void ns_fill_stats(struct ns_node *n, struct numaspan_stats *s)
 		SUM(stale);
 		SUM(zeros_in);
 		SUM(zeros_out);
+		SUM(page_copies);
 		for (i = 0; i < 16; i++) {
 			SUM(msgs_out[i]);
 			SUM(msgs_in[i]);
@@ -189,6 +190,7 @@ static int stats_show(struct seq_file *m, void *v)
 	SHOW(stale);
 	SHOW(zeros_in);
 	SHOW(zeros_out);
+	SHOW(page_copies);
 #undef SHOW
 	return 0;
 }

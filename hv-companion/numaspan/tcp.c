@@ -42,7 +42,6 @@ struct ns_link {
 	struct task_struct *rx;
 	struct task_struct *sender;
 	u32 rx_seq;
-	unsigned long last_rx;		/* jiffies */
 
 	struct mutex tx;		/* guards what follows */
 	u32 tx_seq;
@@ -118,7 +117,7 @@ static int receive(struct ns_link *l, void *buf, size_t len)
 			return ret ?: -ECONNRESET;
 		iov.iov_base += ret;
 		iov.iov_len -= ret;
-		WRITE_ONCE(l->last_rx, jiffies);
+		WRITE_ONCE(l->n->heard[l->peer], jiffies);
 	}
 	return 0;
 }
@@ -143,17 +142,10 @@ static int receive_one(struct ns_link *l, struct page **spare)
 		goto bad;
 	if (ns_msg_has_page(m.type) && w.len) {
 		contents = spare;
-		/* A page that is still being sent must not be overwritten. */
-		if (*spare && page_ref_count(*spare) != 1) {
-			put_page(*spare);
-			*spare = NULL;
-		}
+		*spare = ns_spare_page(n, *spare);
 		if (!*spare)
-			*spare = alloc_page(GFP_USER);
-		if (!*spare) {
-			ns_stop(n, NUMASPAN_R_NO_MEMORY, n->self, "no memory for a page");
 			return -ENOMEM;
-		}
+		ns_count(n, page_copies);
 		data = page_address(*spare);
 	}
 	err = receive(l, data, le32_to_cpu(w.len));
@@ -162,13 +154,7 @@ static int receive_one(struct ns_link *l, struct page **spare)
 	if (ns_wire_check_data(&w, data, &why))
 		goto bad;
 	l->rx_seq++;
-	if (m.type == NUMASPAN_PING)
-		return 0;
-	if (m.type == NUMASPAN_BYE)
-		ns_stop(n, NUMASPAN_R_PEER_STOP, l->peer, "node %u stopped: %*pE", l->peer,
-			(int)strlen(text), text);
-	else
-		ns_deliver(n, index, &m, contents);
+	ns_receive(n, l->peer, index, &m, text, contents);
 	if (none)
 		put_page(none);
 	return 0;
@@ -289,6 +275,7 @@ static int queue_rest(struct ns_link *l, const struct ns_letter *head)
 			return -ENOMEM;
 		}
 		copy_highpage(lt->page, head->page);
+		ns_count(l->n, page_copies);
 		lt->data = page_address(lt->page);
 	} else {
 		memcpy(lt->text, head->data, head->len);
@@ -315,6 +302,9 @@ static void transmit(struct ns_link *l, u64 index, const struct ns_msg *m, struc
 		return;
 	}
 	ns_wire_encode(l->n, &lt.w, l->peer, l->tx_seq++, index, m, lt.data, len);
+	if (page)
+		ns_count(l->n, page_copies);
+	l->closed = m->type == NUMASPAN_BYE;
 	if (!l->sending && list_empty(&l->queue))
 		err = push(l, &lt, MSG_DONTWAIT);
 	if (err == -EAGAIN)
@@ -333,42 +323,10 @@ static void tcp_send(struct ns_node *n, u8 to, u64 index, const struct ns_msg *m
 	transmit(link_of(n, to), index, m, page, NULL, page ? PAGE_SIZE : 0);
 }
 
-static void tcp_tick(struct ns_node *n)
+static void tcp_say(struct ns_node *n, u8 to, const struct ns_msg *m, const char *text)
 {
-	const struct ns_msg ping = { .type = NUMASPAN_PING, .from = n->self };
-	unsigned int i;
-
-	for (i = 0; i < n->nr_nodes; i++) {
-		struct ns_link *l = link_of(n, i);
-		unsigned int ms;
-
-		if (i == n->self)
-			continue;
-		ms = jiffies_to_msecs(jiffies - READ_ONCE(l->last_rx));
-		if (ms > n->timeout_ms) {
-			ns_stop(n, NUMASPAN_R_PEER_TIMEOUT, i, "node %u has been silent for %u ms",
-				i, ms);
-			return;
-		}
-		transmit(l, 0, &ping, NULL, NULL, 0);
-	}
-}
-
-static void tcp_bye(struct ns_node *n)
-{
-	const struct ns_msg bye = { .type = NUMASPAN_BYE, .from = n->self };
-	unsigned int i;
-
-	for (i = 0; n->link && i < n->nr_nodes; i++) {
-		struct ns_link *l = link_of(n, i);
-
-		if (!l->sock)
-			continue;
-		transmit(l, 0, &bye, NULL, n->status.text, strlen(n->status.text));
-		mutex_lock(&l->tx);
-		l->closed = true;
-		mutex_unlock(&l->tx);
-	}
+	if (n->link && link_of(n, to)->sock)
+		transmit(link_of(n, to), 0, m, NULL, text, strlen(text));
 }
 
 static int tcp_start(struct ns_node *n)
@@ -388,7 +346,7 @@ static int tcp_start(struct ns_node *n)
 		if (i == n->self)
 			continue;
 		l = link_of(n, i);
-		l->last_rx = jiffies;
+		n->heard[i] = jiffies;
 		t = kthread_run(sender, l, "numaspan-tx/%u-%u", n->self, i);
 		if (IS_ERR(t))
 			return PTR_ERR(t);
@@ -429,7 +387,8 @@ const struct ns_transport ns_tcp = {
 	.connect = tcp_connect_peer,
 	.start = tcp_start,
 	.send = tcp_send,
-	.tick = tcp_tick,
-	.bye = tcp_bye,
+	.say = tcp_say,
+	.tick = ns_peers_tick,
+	.bye = ns_peers_bye,
 	.stop = tcp_stop,
 };

@@ -24,7 +24,7 @@ static const struct {
 	FIELD(downgrades), FIELD(upgrades), FIELD(bytes_in), FIELD(bytes_out), FIELD(msgs),
 	FIELD(prefetched), FIELD(prefetch_used), FIELD(cleared), FIELD(evicted),
 	FIELD(cache_pages), FIELD(cache_peak), FIELD(cache_limit), FIELD(held), FIELD(stolen),
-	FIELD(drain_waits), FIELD(stale), FIELD(zeros_in), FIELD(zeros_out),
+	FIELD(drain_waits), FIELD(stale), FIELD(zeros_in), FIELD(zeros_out), FIELD(page_copies),
 };
 
 static void put_msgs(FILE *f, const char *name, const __u64 *n)

@@ -139,7 +139,8 @@ struct numaspan_stats {
 	__u64 fault_ns[NUMASPAN_FAULT_BUCKETS];	/* bucket n: 2^n <= ns < 2^(n+1) */
 	__u64 zeros_in;		/* pages got without contents: nobody had touched them */
 	__u64 zeros_out;
-	__u64 reserved[6];
+	__u64 page_copies;	/* times a CPU copied a page's contents on its way */
+	__u64 reserved[5];
 };
 
 #define NUMASPAN_MAGIC_IOC	0xD5
