@@ -9,6 +9,7 @@
  * waits for a peer; what cannot be done now (a page inside its hold, a page somebody still
  * refers to) is put on ns_node.deferred, for the worker.
  */
+#include <linux/export.h>
 #include <linux/kthread.h>
 #include <linux/ktime.h>
 #include <linux/pagemap.h>
@@ -421,6 +422,7 @@ bool ns_access_ready(struct ns_node *n, struct ns_page *p, bool write)
 	spin_unlock(&p->lock);
 	return ready || ns_stopped(n);
 }
+EXPORT_SYMBOL_GPL(ns_access_ready);
 
 /**
  * ns_evict() - give up the copy of a remote page

@@ -85,6 +85,9 @@ static vm_fault_t ns_vm_fault(struct vm_fault *vmf)
 			ns_hold_wait(n, p, info.token, start);
 			missed = true;
 		}
+		/* While the lock is held: it keeps the transport from ending. */
+		if (n->transport->poll && err == -EAGAIN)
+			n->transport->poll(n, p, write);
 		if (ns_access_ready(n, p, write) && err == -EAGAIN)
 			continue;
 		/*
@@ -191,6 +194,8 @@ static vm_fault_t ns_vm_page_mkwrite(struct vm_fault *vmf)
 	ns_hold_wait(n, p, info.token, start);
 	if (!ns_stopped(n))
 		ns_upgrade(n, p);
+	if (n->transport->poll)
+		n->transport->poll(n, p, true);
 	usual = min_t(u64, READ_ONCE(n->latency_ns), 10 * NSEC_PER_MSEC);
 	wait_event_interruptible_timeout(*ns_page_wq(n, p), upgrade_over(n, p, vmf->page),
 					 nsecs_to_jiffies(2 * usual) + 1);

@@ -66,6 +66,25 @@ static long do_connect(struct ns_node *n, void __user *arg)
 	return n->transport->connect(n, c.node, c.fd);
 }
 
+static long do_connect_rdma(struct ns_node *n, void __user *arg)
+{
+	struct numaspan_connect_rdma c;
+
+	if (n->state != NUMASPAN_CREATED)
+		return n->state == NUMASPAN_NEW ? -ENXIO : -EBUSY;
+	if (copy_from_user(&c, arg, sizeof(c)))
+		return -EFAULT;
+	if (c.reserved[0] || c.reserved[1] || c.node >= n->nr_nodes || c.node == n->self ||
+	    c.flags & ~NUMASPAN_RDMA_DIAL) {
+		pr_notice("numaspan: connect: node %u flags %x: expected a peer below %u, known flags, reserved fields 0\n",
+			  c.node, c.flags, n->nr_nodes);
+		return -EINVAL;
+	}
+	if (!n->transport->connect_rdma)
+		return -EOPNOTSUPP;
+	return n->transport->connect_rdma(n, &c);
+}
+
 static long do_start(struct ns_node *n)
 {
 	if (n->state != NUMASPAN_CREATED)
@@ -139,6 +158,9 @@ static long dev_ioctl(struct file *f, unsigned int cmd, unsigned long arg)
 		break;
 	case NUMASPAN_CONNECT:
 		ret = do_connect(n, p);
+		break;
+	case NUMASPAN_CONNECT_RDMA:
+		ret = do_connect_rdma(n, p);
 		break;
 	case NUMASPAN_START:
 		ret = do_start(n);

@@ -8,6 +8,7 @@
  * coherent.
  */
 #include <linux/kthread.h>
+#include <linux/module.h>
 #include <linux/mount.h>
 #include <linux/pseudo_fs.h>
 #include <linux/slab.h>
@@ -18,6 +19,42 @@
 /* The pseudo file system that gives each node an address space of its own. */
 static struct vfsmount *mnt;
 static int mnt_count;
+
+/* By enum numaspan_transport.  That of RDMA is there while its module is. */
+static const struct ns_transport *transports[] = {
+	[NUMASPAN_LOOPBACK] = &ns_loopback,
+	[NUMASPAN_TCP] = &ns_tcp,
+	[NUMASPAN_RDMA] = NULL,
+};
+
+static DEFINE_MUTEX(transports_lock);
+
+/**
+ * ns_transport_set() - a transport's module comes or goes
+ * @nr:		enum numaspan_transport
+ * @t:		the transport, or NULL; each node that uses it keeps its module
+ *
+ * Context: may sleep.
+ */
+void ns_transport_set(unsigned int nr, const struct ns_transport *t)
+{
+	mutex_lock(&transports_lock);
+	transports[nr] = t;
+	mutex_unlock(&transports_lock);
+}
+EXPORT_SYMBOL_GPL(ns_transport_set);
+
+static const struct ns_transport *get_transport(unsigned int nr)
+{
+	const struct ns_transport *t;
+
+	mutex_lock(&transports_lock);
+	t = transports[nr];
+	if (t && !try_module_get(t->owner))
+		t = NULL;
+	mutex_unlock(&transports_lock);
+	return t;
+}
 
 static int ns_init_fs_context(struct fs_context *fc)
 {
@@ -79,6 +116,7 @@ void ns_stop(struct ns_node *n, int reason, u32 peer, const char *fmt, ...)
 	wake_up_all(&n->status_wq);
 	queue_work(system_unbound_wq, &n->stop_work);
 }
+EXPORT_SYMBOL_GPL(ns_stop);
 
 /**
  * ns_node_alloc() - a new node, for a file that is being opened
@@ -161,9 +199,11 @@ void ns_node_end(struct ns_node *n)
 	flush_work(&n->stop_work);
 	ns_engine_stop(n);
 	ns_evict_stop(n);
-	if (n->transport)
-		n->transport->stop(n);
 	ns_debugfs_remove(n);
+	if (n->transport) {
+		n->transport->stop(n);
+		module_put(n->transport->owner);
+	}
 	ns_node_put(n);
 }
 
@@ -187,8 +227,8 @@ static int check(const struct numaspan_create *c, bool allow_unsafe)
 		return bad("nr_nodes", c->nr_nodes, "1..64");
 	if (c->node >= c->nr_nodes)
 		return bad("node", c->node, "less than nr_nodes");
-	if (c->transport != NUMASPAN_LOOPBACK && c->transport != NUMASPAN_TCP)
-		return bad("transport", c->transport, "0 (loopback) or 1 (tcp)");
+	if (c->transport >= ARRAY_SIZE(transports))
+		return bad("transport", c->transport, "0 (loopback), 1 (tcp) or 2 (rdma)");
 	if (c->timeout_ms < 100 || c->timeout_ms > 600000)
 		return bad("timeout_ms", c->timeout_ms, "100..600000");
 	if (c->hold_us > 10000)
@@ -228,6 +268,7 @@ static int check(const struct numaspan_create *c, bool allow_unsafe)
  */
 int ns_node_create(struct ns_node *n, const struct numaspan_create *c)
 {
+	const struct ns_transport *t;
 	unsigned int i;
 	int err;
 
@@ -238,9 +279,18 @@ int ns_node_create(struct ns_node *n, const struct numaspan_create *c)
 		n->first[i + 1] = n->first[i] + c->home_pages[i];
 	n->nr_pages = n->first[c->nr_nodes];
 	n->nr_chunks = DIV_ROUND_UP(n->nr_pages, NS_CHUNK_PAGES);
+	t = get_transport(c->transport);
+	if (!t) {
+		pr_notice("numaspan: create: transport %u: expected its module, numaspan-rdma, loaded\n",
+			  c->transport);
+		return -EOPNOTSUPP;
+	}
 	n->chunks = kvcalloc(n->nr_chunks, sizeof(*n->chunks), GFP_KERNEL | __GFP_NOWARN);
-	if (!n->chunks)
+	if (!n->chunks) {
+		module_put(t->owner);
 		return -ENOMEM;
+	}
+	n->transport = t;
 	n->span_id = c->span_id;
 	n->epoch = c->epoch;
 	n->self = c->node;
@@ -250,7 +300,6 @@ int ns_node_create(struct ns_node *n, const struct numaspan_create *c)
 	n->hold_us = c->hold_us;
 	n->cache_limit = c->cache_pages;
 	memcpy(n->token, c->token, sizeof(n->token));
-	n->transport = c->transport == NUMASPAN_TCP ? &ns_tcp : &ns_loopback;
 	/* Pairs with the acquire in NUMASPAN_STATS. */
 	smp_store_release(&n->state, NUMASPAN_CREATED);
 	return 0;

@@ -72,7 +72,8 @@ struct ns_counters {
 	u64 transfers_in, transfers_out, invalidations, downgrades, upgrades;
 	u64 bytes_in, bytes_out, msgs;
 	u64 msgs_out[16], msgs_in[16];
-	u64 evicted, held, stolen, drain_waits, stale, zeros_in, zeros_out, page_copies;
+	u64 evicted, held, stolen, drain_waits, stale, zeros_in, zeros_out;
+	u64 page_copies, refused;
 	u64 fault_ns[NUMASPAN_FAULT_BUCKETS];
 };
 
@@ -94,24 +95,32 @@ struct ns_node;
 /**
  * struct ns_transport - how messages reach the other nodes
  * @name:	for the log
+ * @owner:	its module, if that is not numaspan.ko
  * @connect:	hand over a peer's socket; NULL if the transport has none
+ * @connect_rdma: a way to a peer; NULL if the transport has none
  * @start:	all peers are there: begin to receive; may wait for them, killably
  * @send:	send @m and @page's contents (in DATA, no page means zeros); may sleep, does
  *		not wait for the peer
  * @say:	send a message that is no page's, PING or BYE; nothing is sent after BYE
+ * @poll:	this task waits for @p: receive in its stead for a short time
  * @tick:	called every quarter of the time-out: tell the peers we live, look for silent ones
  * @bye:	tell the peers why this node stops; nothing is sent afterwards
+ * @damage:	for tests: break the connection to a peer, @how says in which way
  * @stop:	end every thread and connection; may be called in any state
  */
 struct ns_transport {
 	const char *name;
+	struct module *owner;
 	int (*connect)(struct ns_node *n, u32 peer, int fd);
+	int (*connect_rdma)(struct ns_node *n, const struct numaspan_connect_rdma *c);
 	int (*start)(struct ns_node *n);
 	void (*send)(struct ns_node *n, u8 to, u64 index, const struct ns_msg *m,
 		     struct page *page);
 	void (*say)(struct ns_node *n, u8 to, const struct ns_msg *m, const char *text);
+	void (*poll)(struct ns_node *n, struct ns_page *p, bool write);
 	void (*tick)(struct ns_node *n);
 	void (*bye)(struct ns_node *n);
+	int (*damage)(struct ns_node *n, u32 peer, const char *how);
 	void (*stop)(struct ns_node *n);
 };
 
@@ -200,6 +209,7 @@ extern bool ns_unsafe_tests;
 struct ns_node *ns_node_alloc(void);
 void ns_node_put(struct ns_node *n);
 void ns_node_end(struct ns_node *n);
+void ns_transport_set(unsigned int nr, const struct ns_transport *t);
 int ns_node_create(struct ns_node *n, const struct numaspan_create *c);
 int ns_node_start(struct ns_node *n);
 __printf(4, 5)

@@ -147,6 +147,7 @@ void ns_fill_stats(struct ns_node *n, struct numaspan_stats *s)
 		SUM(zeros_in);
 		SUM(zeros_out);
 		SUM(page_copies);
+		SUM(refused);
 		for (i = 0; i < 16; i++) {
 			SUM(msgs_out[i]);
 			SUM(msgs_in[i]);
@@ -191,10 +192,36 @@ static int stats_show(struct seq_file *m, void *v)
 	SHOW(zeros_in);
 	SHOW(zeros_out);
 	SHOW(page_copies);
+	SHOW(refused);
 #undef SHOW
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(stats);
+
+/* "PEER HOW": break the connection to a peer, for tests. */
+static ssize_t damage_write(struct file *f, const char __user *data, size_t len, loff_t *pos)
+{
+	struct ns_node *n = file_inode(f)->i_private;
+	char buf[32] = "", how[16];
+	unsigned int peer;
+	int err;
+
+	if (len >= sizeof(buf) || copy_from_user(buf, data, len))
+		return -EINVAL;
+	if (sscanf(buf, "%u %15s", &peer, how) != 2 || peer >= n->nr_nodes || peer == n->self) {
+		pr_notice("numaspan: damage %*pE: expected a peer below %u and how\n", (int)len,
+			  buf, n->nr_nodes);
+		return -EINVAL;
+	}
+	err = n->transport->damage(n, peer, how);
+	return err ?: len;
+}
+
+static const struct file_operations damage_fops = {
+	.owner = THIS_MODULE,
+	.open = simple_open,
+	.write = damage_write,
+};
 
 /**
  * ns_debugfs_add() - show the node's counters in debugfs, numaspan/SPAN-NODE/stats
@@ -209,6 +236,8 @@ void ns_debugfs_add(struct ns_node *n)
 	snprintf(name, sizeof(name), "%llx-%u", n->span_id, n->self);
 	n->debugfs = debugfs_create_dir(name, debugfs_root);
 	debugfs_create_file("stats", 0400, n->debugfs, n, &stats_fops);
+	if (ns_unsafe_tests && n->transport->damage)
+		debugfs_create_file("damage", 0200, n->debugfs, n, &damage_fops);
 }
 
 /**

@@ -3,6 +3,7 @@
  * What transports with real peers share: who lives and who is silent, the last words, and where
  * a message that has come goes.  PING and BYE end here; all other messages are the engine's.
  */
+#include <linux/export.h>
 #include <linux/jiffies.h>
 #include <linux/mm.h>
 
@@ -29,6 +30,7 @@ void ns_receive(struct ns_node *n, u8 from, u64 index, const struct ns_msg *m, c
 	else if (m->type != NUMASPAN_PING)
 		ns_deliver(n, index, m, contents);
 }
+EXPORT_SYMBOL_GPL(ns_receive);
 
 /**
  * ns_peers_tick() - the tick of a transport with peers
@@ -53,6 +55,7 @@ void ns_peers_tick(struct ns_node *n)
 		n->transport->say(n, i, &ping, "");
 	}
 }
+EXPORT_SYMBOL_GPL(ns_peers_tick);
 
 /**
  * ns_peers_bye() - the last words of a transport with peers
@@ -69,6 +72,7 @@ void ns_peers_bye(struct ns_node *n)
 		if (i != n->self)
 			n->transport->say(n, i, &bye, n->status.text);
 }
+EXPORT_SYMBOL_GPL(ns_peers_bye);
 
 /**
  * ns_spare_page() - a page to receive contents into
@@ -90,3 +94,4 @@ struct page *ns_spare_page(struct ns_node *n, struct page *old)
 		ns_stop(n, NUMASPAN_R_NO_MEMORY, n->self, "no memory for a page");
 	return old;
 }
+EXPORT_SYMBOL_GPL(ns_spare_page);

@@ -3,6 +3,7 @@
  * Headers to and from the wire: see wire.h.  Nothing here sleeps or locks.
  */
 #include <linux/crc32c.h>
+#include <linux/export.h>
 #include <linux/limits.h>
 
 #include "node.h"
@@ -43,6 +44,7 @@ void ns_wire_encode(const struct ns_node *n, struct ns_wire *w, u8 to, u32 seq, 
 	w->data_crc = cpu_to_le32(len ? crc32c(~0, data, len) : 0);
 	w->crc = cpu_to_le32(crc32c(~0, w, offsetof(struct ns_wire, crc)));
 }
+EXPORT_SYMBOL_GPL(ns_wire_encode);
 
 static bool len_fits(u8 type, u32 len)
 {
@@ -105,6 +107,7 @@ int ns_wire_decode(const struct ns_node *n, const struct ns_wire *w, u8 from, u3
 	m->acks = le64_to_cpu(w->acks);
 	return 0;
 }
+EXPORT_SYMBOL_GPL(ns_wire_decode);
 
 /**
  * ns_wire_check_data() - do the bytes that followed the header carry its checksum?
@@ -124,3 +127,4 @@ int ns_wire_check_data(const struct ns_wire *w, const void *data, const char **w
 	*why = "contents' checksum is wrong";
 	return -EBADMSG;
 }
+EXPORT_SYMBOL_GPL(ns_wire_check_data);

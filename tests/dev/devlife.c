@@ -139,7 +139,7 @@ static const struct {
 	{ "nr_nodes", 65, EINVAL },
 	{ "nr_nodes", 65535, EINVAL },
 	{ "nr_nodes", 3, EINVAL },	/* node 2 would have no pages */
-	{ "transport", 2, EINVAL },
+	{ "transport", 3, EINVAL },
 	{ "transport", ~0U, EINVAL },
 	{ "timeout_ms", 0, EINVAL },
 	{ "timeout_ms", 99, EINVAL },

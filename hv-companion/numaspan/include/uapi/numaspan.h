@@ -4,7 +4,8 @@
  *
  * An open file of /dev/numaspan is one node of one span.  Its life:
  *
- *	open -> NUMASPAN_CREATE -> NUMASPAN_CONNECT (each peer) -> NUMASPAN_START
+ *	open -> NUMASPAN_CREATE -> NUMASPAN_CONNECT or _CONNECT_RDMA (each peer)
+ *	     -> NUMASPAN_START
  *	     -> mmap, KVM runs on the mapping -> NUMASPAN_STOP -> close
  *
  * Page N of the span's guest memory is at file offset N * 4096; node 0 is
@@ -21,7 +22,7 @@
 #include <linux/ioctl.h>
 #include <linux/types.h>
 
-#define NUMASPAN_ABI		1
+#define NUMASPAN_ABI		2
 #define NUMASPAN_MAX_NODES	64
 #define NUMASPAN_TOKEN_LEN	32
 #define NUMASPAN_REASON_LEN	120
@@ -30,6 +31,7 @@
 enum numaspan_transport {
 	NUMASPAN_LOOPBACK	= 0,	/* peers are other open files of this host */
 	NUMASPAN_TCP		= 1,	/* peers are connected sockets */
+	NUMASPAN_RDMA		= 2,	/* peers are addresses of RDMA devices */
 };
 
 /*
@@ -63,6 +65,20 @@ struct numaspan_connect {
 	__u64 reserved[2];
 };
 
+#define NUMASPAN_RDMA_DIAL	0x1	/* this side connects, the other one listens */
+
+/*
+ * Once for each rail to a peer.  A listener is there when this returns, connections are
+ * made by NUMASPAN_START.  Each side shows one half of the token, so both know it.
+ */
+struct numaspan_connect_rdma {
+	__u32 node;		/* the peer */
+	__u32 flags;		/* NUMASPAN_RDMA_* */
+	__u8 local[28];		/* struct sockaddr_in or sockaddr_in6; port 0 if it dials */
+	__u8 remote[28];	/* the same; who listens does not use it but in messages */
+	__u64 reserved[2];
+};
+
 enum numaspan_state {
 	NUMASPAN_NEW		= 0,	/* opened, not created */
 	NUMASPAN_CREATED	= 1,
@@ -80,6 +96,7 @@ enum numaspan_reason {
 	NUMASPAN_R_PROTOCOL	= 6,	/* well-formed, impossible in this state */
 	NUMASPAN_R_NO_MEMORY	= 7,
 	NUMASPAN_R_DRAIN	= 8,	/* a page's references did not drain in time */
+	NUMASPAN_R_DEVICE	= 9,	/* the RDMA device is gone, or has failed */
 };
 
 struct numaspan_status {
@@ -140,7 +157,8 @@ struct numaspan_stats {
 	__u64 zeros_in;		/* pages got without contents: nobody had touched them */
 	__u64 zeros_out;
 	__u64 page_copies;	/* times a CPU copied a page's contents on its way */
-	__u64 reserved[5];
+	__u64 refused;		/* RDMA connections refused */
+	__u64 reserved[4];
 };
 
 #define NUMASPAN_MAGIC_IOC	0xD5
@@ -150,5 +168,6 @@ struct numaspan_stats {
 #define NUMASPAN_STOP		_IO(NUMASPAN_MAGIC_IOC, 3)
 #define NUMASPAN_STATUS		_IOR(NUMASPAN_MAGIC_IOC, 4, struct numaspan_status)
 #define NUMASPAN_STATS		_IOWR(NUMASPAN_MAGIC_IOC, 5, struct numaspan_stats)
+#define NUMASPAN_CONNECT_RDMA	_IOW(NUMASPAN_MAGIC_IOC, 6, struct numaspan_connect_rdma)
 
 #endif
