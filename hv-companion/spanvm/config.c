@@ -125,9 +125,14 @@ static void set_string(const struct key *k, const char *val, void *at)
 
 static void set_transport(const struct key *k, const char *val, void *at)
 {
-	if (strcmp(val, "tcp") && strcmp(val, "loopback"))
-		BAD_VALUE(k->name, val, "tcp or loopback");
-	*(u32 *)at = *val == 't' ? NUMASPAN_TCP : NUMASPAN_LOOPBACK;
+	static const char * const names[] = { "loopback", "tcp", "rdma" };
+	u32 i = 0;
+
+	while (i < ARRAY_SIZE(names) && strcmp(val, names[i]))
+		i++;
+	if (i == ARRAY_SIZE(names))
+		BAD_VALUE(k->name, val, "tcp, rdma or loopback");
+	*(u32 *)at = i;
 }
 
 static void set_address(const struct key *k, const char *val, void *at)
@@ -163,6 +168,23 @@ static void set_address(const struct key *k, const char *val, void *at)
 	if (inet_pton(a->sa.sa_family, host + six,
 		      six ? (void *)&a->in6.sin6_addr : &a->in.sin_addr) != 1)
 		BAD_VALUE(k->name, val, "IPV4:PORT, [IPV6]:PORT or unix:/PATH");
+}
+
+static void set_rails(const struct key *k, const char *val, void *at)
+{
+	struct node_cfg *n = at;
+	const char *end = val;
+	char one[sizeof(n->addr.text)];
+
+	for (; *end; val = end + 1) {
+		end = strchrnul(val, ',');
+		if (n->nr_rdma == MAX_RAILS || end - val >= (long)sizeof(one))
+			BAD_VALUE(k->name, val, "at most %d addresses", MAX_RAILS);
+		snprintf(one, sizeof(one), "%.*s", (int)(end - val), val);
+		set_address(k, one, &n->rdma[n->nr_rdma++]);
+		if (n->rdma[n->nr_rdma - 1].sa.sa_family == AF_UNIX)
+			BAD_VALUE(k->name, one, "IPV4:PORT or [IPV6]:PORT");
+	}
 }
 
 static void set_pins(const struct key *k, const char *val, void *at)
@@ -235,6 +257,7 @@ static const struct key keys[] = {
 	  .want = "a size from 256K to 64T, a multiple of 4K (as 64M)" },
 	{ "cpus", set_u32, OF_NODE(cpus), .needed = true, .lo = 1, .hi = 64 },
 	{ "pin", set_pins, .off = 0 },
+	{ "rdma", set_rails, .off = 0 },
 };
 
 static void set_section(struct parser *p, char *name)
@@ -368,6 +391,19 @@ static void check_node(const struct parser *p, struct config *c, u32 i)
 	if (n->addr.len && c->transport == NUMASPAN_TCP && n->addr.sa.sa_family == AF_UNIX)
 		bad("%s address \"%s\": expected IPV4:PORT or [IPV6]:PORT with transport tcp", sect,
 		    n->addr.text);
+	if (c->transport == NUMASPAN_RDMA && !n->nr_rdma && n->addr.sa.sa_family == AF_UNIX)
+		bad("%s has no \"rdma\": expected one, or an IP address", sect);
+	if (c->transport == NUMASPAN_RDMA && !n->nr_rdma && n->addr.len)
+		n->rdma[n->nr_rdma++] = n->addr;
+	if (n->nr_rdma && c->transport != NUMASPAN_RDMA)
+		bad("%s rdma \"%s\": expected none with this transport", sect, n->rdma[0].text);
+	if (n->nr_rdma != c->nodes[0].nr_rdma)
+		bad("%s has %u \"rdma\" addresses: expected %u, as [node 0]", sect, n->nr_rdma,
+		    c->nodes[0].nr_rdma);
+	for (j = 0; j < n->nr_rdma; j++)
+		if (n->rdma[j].sa.sa_family != c->nodes[0].rdma[j].sa.sa_family)
+			bad("%s rdma \"%s\": expected the family of [node 0]'s \"%s\"", sect,
+			    n->rdma[j].text, c->nodes[0].rdma[j].text);
 	for (j = 0; j < i; j++)
 		if (n->addr.len && !strcmp(n->addr.text, c->nodes[j].addr.text))
 			bad("%s address \"%s\": expected another than [node %u]'s", sect,

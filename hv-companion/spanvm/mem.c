@@ -42,6 +42,31 @@ void *gpa_to_ptr(struct vmm *vm, u64 gpa, u64 len)
 	return off < total && len <= total - off ? vm->ram + off : NULL;
 }
 
+/* All rails to a node.  Who has the higher number dials, as on the control connection. */
+static int connect_rdma(struct vmm *vm, u32 node)
+{
+	const struct node_cfg *me = &vm->cfg->nodes[vm->cfg->node], *peer = &vm->cfg->nodes[node];
+	u32 i;
+
+	for (i = 0; i < me->nr_rdma; i++) {
+		struct numaspan_connect_rdma con = { .node = node };
+		struct sv_addr local = me->rdma[i];
+
+		if (vm->cfg->node > node) {
+			con.flags = NUMASPAN_RDMA_DIAL;
+			/* At the same place in both families. */
+			local.in.sin_port = 0;
+		}
+		memcpy(con.local, &local.sa, local.len);
+		memcpy(con.remote, &peer->rdma[i].sa, peer->rdma[i].len);
+		if (ioctl(vm->mem_fd, NUMASPAN_CONNECT_RDMA, &con))
+			return span_fail(vm, "%s: RDMA from %s to node %u at %s: %s", DEVICE,
+					 me->rdma[i].text, node, peer->rdma[i].text,
+					 strerror(errno));
+	}
+	return 0;
+}
+
 /**
  * mem_create - make this node's side of the span's memory; all nodes, before mem_start()
  * @vm: this node
@@ -66,10 +91,17 @@ int mem_create(struct vmm *vm)
 	vm->mem_fd = open(DEVICE, O_RDWR | O_CLOEXEC);
 	if (vm->mem_fd < 0 || ioctl(vm->mem_fd, NUMASPAN_CREATE, &nc))
 		return span_fail(vm, "%s: %s", DEVICE, strerror(errno));
-	for (i = 0; i < c->nr_nodes && c->transport == NUMASPAN_TCP; i++) {
+	for (i = 0; i < c->nr_nodes && c->transport != NUMASPAN_LOOPBACK; i++) {
 		struct numaspan_connect con = { .node = i, .fd = vm->peers[i].data_fd };
 
-		if (i != c->node && ioctl(vm->mem_fd, NUMASPAN_CONNECT, &con))
+		if (i == c->node)
+			continue;
+		if (c->transport == NUMASPAN_RDMA) {
+			if (connect_rdma(vm, i))
+				return -1;
+			continue;
+		}
+		if (ioctl(vm->mem_fd, NUMASPAN_CONNECT, &con))
 			return span_fail(vm, "%s: does not take the peer, node %u: %s", DEVICE, i,
 					 strerror(errno));
 		close(vm->peers[i].data_fd);

@@ -89,8 +89,12 @@ struct sv_addr {
 	};
 };
 
+#define MAX_RAILS		4
+
 struct node_cfg {
 	struct sv_addr addr;
+	struct sv_addr rdma[MAX_RAILS];
+	u32 nr_rdma;
 	u64 memory, cache, first_page;
 	u32 cpus, first_cpu;
 	u32 nr_pin;
@@ -102,7 +106,7 @@ struct config {
 	u64 span_id;
 	u8 key[4096];
 	size_t key_len;
-	u32 transport;		/* NUMASPAN_TCP or NUMASPAN_LOOPBACK */
+	u32 transport;		/* enum numaspan_transport */
 	u32 timeout_ms;
 	const char *kernel, *initrd;
 	char *cmdline;

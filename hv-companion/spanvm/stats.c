@@ -25,6 +25,7 @@ static const struct {
 	FIELD(prefetched), FIELD(prefetch_used), FIELD(cleared), FIELD(evicted),
 	FIELD(cache_pages), FIELD(cache_peak), FIELD(cache_limit), FIELD(held), FIELD(stolen),
 	FIELD(drain_waits), FIELD(stale), FIELD(zeros_in), FIELD(zeros_out), FIELD(page_copies),
+	FIELD(refused),
 };
 
 static void put_msgs(FILE *f, const char *name, const __u64 *n)

@@ -92,6 +92,14 @@ with() {
 	expect "$1" "$3" --config conf --node 0
 }
 
+# rdma NAME ADDRESSES0 ADDRESSES1 PATTERN: the good configuration over RDMA, with the nodes' rails
+# if they are not empty
+rdma() {
+	good | sed -e 's|^transport = .*|transport = rdma|' -e "s|^\[node 0\]|&${2:+\nrdma = $2}|" \
+		-e "s|^\[node 1\]|&${3:+\nrdma = $3}|" >conf
+	expect "rdma: $1" "$4" --config conf --node 0
+}
+
 # The good configuration is refused for no reason of its own: only --node is wrong.
 good >conf
 expect "good configuration, node beyond the last" '"2": expected a node of conf, 0 to 1' \
@@ -215,6 +223,19 @@ for n in 2 3 4; do
 	printf '[node %s]\naddress = 10.0.1.%s:7000\nmemory = 2M\ncpus = 64\n' $n $n
 done >>conf
 expect "too many cpus in all" 'at most 254 APIC ids' --config conf --node 0
+
+# RDMA: good() has nodes of two families
+a=10.9.0.1:7471 b=10.9.0.2:7471
+rdma "addresses of two families" '' '' 'conf: \[node 1\] rdma "\[fd00::2\]:7000": expected the family'
+rdma "rails of two families" $a '[fd09::2]:7471' 'rdma "\[fd09::2\]:7471": expected the family'
+rdma "without a port" 10.9.0.1 $b 'conf:[0-9]*: rdma "10.9.0.1": expected IPV4:PORT'
+rdma "a unix address" unix:/tmp/x $b 'conf:[0-9]*: rdma "unix:/tmp/x": expected IPV4:PORT'
+rdma "a name" host:7471 $b 'conf:[0-9]*: rdma "host:7471": expected IPV4:PORT'
+rdma "port 0" 10.9.0.1:0 $b 'conf:[0-9]*: rdma "10.9.0.1:0": expected IPV4:PORT'
+rdma "a comma too many" $a, $b 'conf:[0-9]*: rdma "": expected IPV4:PORT'
+rdma "five rails" $a,$a,$a,$a,$a $b 'rdma ".*": expected at most 4 addresses'
+rdma "a rail that the other has not" $a,$a $b '\[node 1\] has 1 "rdma" addresses: expected 2'
+with "rdma addresses with tcp" "rdma = $b" 'rdma "10.9.0.2:7471": expected none with this transport'
 
 echo "1..$count"
 [ $failed = 0 ]
