@@ -429,6 +429,7 @@ span_install() {
 	esac
 	mkdir -p "$cluster/share/lib"
 	cp "$spanvm" "$module" "$cluster/share/"
+	[ "$span_transport" != rdma ] || cp "${module%.ko}-rdma.ko" "$cluster/share/"
 	cp "$kernel" "$cluster/share/bzImage"
 	{ ldd "$spanvm" 2>/dev/null || true; } | { grep -o "/[^ ]*" || true; } | while read -r file; do
 		cp -L "$file" "$cluster/share/lib/"
@@ -453,7 +454,7 @@ span_config() {
 	EOF
 	for ((n = 0; n < span_nodes; n++)); do
 		case $span_transport in
-		tcp) address=10.0.0.$(($(span_host "$n") + 1)):$((7000 + n)) ;;
+		tcp | rdma) address=10.0.0.$(($(span_host "$n") + 1)):$((7000 + n)) ;;
 		*) address=unix:/tmp/node$n ;;
 		esac
 		cat <<-EOF
@@ -464,22 +465,38 @@ span_config() {
 			cpus = $span_cpus
 			${span_pin:+pin = $(span_cpus_of "$n")}
 		EOF
+		[ "$span_transport" != rdma ] ||
+			echo "rdma = 10.9.0.$(($(span_host "$n") + 1)):$((7471 + n))"
 	done
+}
+
+# host_rdma I: a soft-RoCE device on host I, if it has none yet; see ci/host/rdma-up
+host_rdma() {
+	host_exec "$1" rdma-up || die "host $1: no soft-RoCE device"
+}
+
+# host_rmmod I: the module goes, and that of the RDMA transport before it
+host_rmmod() {
+	host_exec "$1" sh -c '{ [ ! -e /sys/module/numaspan_rdma ] || rmmod numaspan_rdma; } &&
+		rmmod numaspan'
 }
 
 # span_load, span_unload: the module, on every host
 span_load() {
 	local i
 	for ((i = 0; i < span_hosts; i++)); do
+		[ "$span_transport" != rdma ] || host_rdma "$i"
 		# shellcheck disable=SC2086
 		host_exec "$i" insmod /share/numaspan.ko $span_module_args ||
 			die "host $i: numaspan.ko did not load"
+		[ "$span_transport" != rdma ] || host_exec "$i" insmod /share/numaspan-rdma.ko ||
+			die "host $i: numaspan-rdma.ko did not load"
 	done
 }
 span_unload() {
 	local i
 	for ((i = 0; i < span_hosts; i++)); do
-		host_exec "$i" rmmod numaspan || die "host $i: rmmod numaspan failed"
+		host_rmmod "$i" || die "host $i: rmmod numaspan failed"
 	done
 }
 
