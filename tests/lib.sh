@@ -115,7 +115,30 @@ bare_host() {
 	done
 	cluster_up "$work/cluster" --hosts 1 "$@"
 	cluster_push "$top"/tests/dev/dev{count,stress,life} \
-		"$top/hv-companion/numaspan/numaspan.ko"
+		"$top"/hv-companion/numaspan/numaspan{,-rdma}.ko
+}
+
+# device_tests TRANSPORT: what the bare device does over a transport: in one process, and in
+# two, as two hosts would have it
+device_tests() {
+	local first status=0
+	program "counts" 60 0 /share/devcount --transport "$1"
+	program "10^6 accesses" 240 0 /share/devstress --transport "$1" --ops 1000000 --burst 200
+	program "three nodes" 60 0 \
+		/share/devstress --transport "$1" --ops 60000 --burst 100 --nodes 3
+	program "a small cache" 60 0 \
+		/share/devstress --transport "$1" --ops 60000 --burst 100 --cache 64 --pages 512
+	program "page references" 60 0 \
+		/share/devstress --transport "$1" --ops 20000 --pages 8 --pin
+
+	# Two processes, each one node, an address between them
+	host_spawn 0 /share/devstress --transport "$1" --ops 30000 --burst 100 --node 0 \
+		--listen 127.0.0.1:7000
+	first=$job
+	program "node 1 of two processes" 60 0 /share/devstress --transport "$1" --ops 30000 \
+		--burst 100 --node 1 --connect 127.0.0.1:7000
+	host_wait 0 "$first" 60 || status=$?
+	tap "node 0 of two processes" $status <"$(job_dir 0 "$first")/out"
 }
 
 # hosts_are_well: their logs hold no complaint
@@ -133,7 +156,7 @@ hosts_are_well() {
 module_goes() {
 	local i
 	for ((i = 0; i < $(cat "$cluster/hosts"); i++)); do
-		! host_alive "$i" || check "$1: rmmod on host $i" host_exec "$i" rmmod numaspan
+		! host_alive "$i" || check "$1: rmmod on host $i" host_rmmod "$i"
 	done
 }
 
@@ -217,6 +240,111 @@ node_ends() {
 	at_most "$1: seconds until node $2 ended" $((SECONDS - $3)) "$soon"
 	line=$(node_err "$2" | grep "^spanvm: node $2: " | tail -n 1)
 	check "$1: it says why: $line" test -n "$line"
+}
+
+# mem_free I: KiB that a host has left, without its caches
+mem_free() {
+	# Pages on CPUs' own lists are free, too: some MiB, sometimes.
+	# shellcheck disable=SC2016 # for the host's shell
+	host_exec "$1" sh -c 'echo 3 >/proc/sys/vm/drop_caches
+		free=$(sed -n "s/^MemFree: *\([0-9]*\).*/\1/p" /proc/meminfo)
+		for count in $(sed -n "s/^ *count: *//p" /proc/zoneinfo); do
+			free=$((free + 4 * count))
+		done
+		echo $free'
+}
+
+# guest_thrice TRANSPORT: a guest over two hosts, three times in a row on the same hosts; afterwards
+# no process is left, no memory is lost, and the logs are clean
+guest_thrice() {
+	local commands run host status free=()
+	span_hosts=2 span_transport=$1 span_cpus=1
+	guest_prepare true
+	guest_hosts --time-shift 2	# a page takes milliseconds
+	commands=(
+		'membench --topology; membench --size 1M --iterations 2'
+		'litmus --rounds 10 --timeout 250 shapes atomics split pte futex'
+		'membench --size 512K --iterations 3 --json'
+	)
+	for run in 0 1 2; do
+		guest_initrd "$cluster/share/initrd.gz" "" sh -c "${commands[run]}"
+		status=0
+		span_start
+		span_wait 300 || status=$?
+		cp "$cluster/share/data0" "$work/run$run.out"
+		if [ $run = 1 ]; then
+			tap "litmus" $status <"$work/run$run.out"
+		else
+			check "run $((run + 1)) ends well: status $status" test $status = 0
+			check "run $((run + 1)): checksums" grep -q '"checksums": "ok"' "$work/run$run.out"
+		fi
+		[ $status = 0 ] || span_report >&2
+		for host in 0 1; do
+			check "run $((run + 1)): no process is left on host $host" host_exec $host \
+				sh -c '! pgrep -l spanvm'
+		done
+		module_goes "run $((run + 1))"
+		for host in 0 1; do free[host + 2 * run]=$(mem_free $host); done
+		[ $run = 2 ] || span_load
+	done
+	check "the guest sees two nodes" grep -q '^nodes: 2$' "$work/run0.out"
+	for host in 0 1; do
+		at_most "KiB that host $host lost between the first run and the third" \
+			$((free[host] - free[host + 4])) 4096
+	done
+	hosts_are_well
+}
+
+# fault_begin TRANSPORT TIMEOUT [OPTION...]: hosts for a guest that is at work; cluster_up has the
+# options
+fault_begin() {
+	span_hosts=2 span_transport=$1 span_timeout=$2
+	guest_prepare_busy
+	guest_hosts "${@:3}"
+}
+
+# fault_start LABEL: a new span, at work
+fault_start() {
+	span_start
+	guest_is_busy "$1"
+}
+
+# fault_tests: a host that stands still for 5 s, a spanvm that is killed, a cable that is pulled, a
+# host that dies
+fault_tests() {
+	local last begin
+	fault_start stall
+	last=$(tail -n 1 "$cluster/share/data0" | cut -d' ' -f2)
+	host_pause 1
+	# Five seconds are what the test is about.
+	sleep 5
+	host_resume 1
+	check "stall: after 5 s without a host the guest goes on" \
+		wait_line "$cluster/share/data0" "^tick $((last + 3))$" 60
+
+	begin=$SECONDS
+	host_exec 1 killall -9 spanvm
+	node_ends "spanvm killed" 0 "$begin"
+	host_wait 1 "${span_jobs[1]}" 20 || true
+	module_goes "spanvm killed"
+
+	span_load
+	fault_start cable
+	begin=$SECONDS
+	link_cut 0 1
+	node_ends "cable pulled" 0 "$begin"
+	node_ends "cable pulled" 1 "$begin"
+	link_restore 0 1
+	module_goes "cable pulled"
+
+	span_load
+	fault_start "host killed"
+	begin=$SECONDS
+	host_kill 1
+	node_ends "host killed" 0 "$begin"
+	check "host killed: host 0 lives" host_exec 0 true
+	module_goes "host killed"
+	hosts_are_well
 }
 
 # run_guest SECONDS OPTION... -- COMMAND...: ci/cluster run with a bound

@@ -223,6 +223,8 @@ static void run_bulk(struct span *s)
 static void run_nodes(int nodes, int transport)
 {
 	struct span s = { };
+	char what[SPAN_TEXT];
+	bool good;
 	size_t i;
 
 	span_args(&s.args, nodes, HOME_PAGES, HOME_PAGES * nodes + 64);
@@ -234,6 +236,8 @@ static void run_nodes(int nodes, int transport)
 		if (scenes[i].nodes == nodes)
 			run_scene(&s, &scenes[i], i);
 	run_bulk(&s);
+	good = span_copies(&s, what);
+	tap_ok(good, "%s", what);
 	span_down(&s);
 }
 
@@ -248,7 +252,7 @@ int main(int argc, char **argv)
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (c == 'h') {
-			printf("usage: devcount [--transport loopback|tcp]\n"
+			printf("usage: devcount [--transport loopback|tcp|rdma]\n"
 			       "Counts messages and transfers of each kind of access; TAP.\n");
 			return 0;
 		}

@@ -10,6 +10,7 @@
  * is read with O_DIRECT; --no-drain makes the module let go of pages that are in use.
  */
 #define _GNU_SOURCE
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <getopt.h>
 #include <poll.h>
@@ -33,6 +34,7 @@
 static long nr_messages = 100000;
 static const char *disk;
 static unsigned int unsafe;
+static int last_transport = NUMASPAN_TCP;	/* RDMA needs a device */
 static u64 seed;
 
 /* ---- accesses that may fail ---- */
@@ -297,6 +299,259 @@ static void test_states(void)
 	expect("start after stop", do_ioctl(fd, NUMASPAN_START, NULL), EBUSY);
 	expect("mmap after stop", mmap_error(fd, 1, MAP_SHARED, 0), ENXIO);
 	span_down(&s);
+}
+
+/* ---- RDMA ---- */
+
+static const struct {
+	const char *name;
+	int family, port, remote_family, remote_port;
+	const char *ip;
+	unsigned int flags;
+	int err;
+} bad_rdma[] = {
+	{ "an address of no family", AF_UNSPEC, 7471, AF_INET, 7471, NULL, 0, EINVAL },
+	{ "a unix address", AF_UNIX, 7471, AF_UNIX, 7471, NULL, 0, EINVAL },
+	{ "two families", AF_INET, 7471, AF_INET6, 7471, NULL, 0, EINVAL },
+	{ "no port to listen at", AF_INET, 0, AF_INET, 7471, NULL, 0, EINVAL },
+	{ "no port to connect to", AF_INET, 0, AF_INET, 0, NULL, NUMASPAN_RDMA_DIAL, EINVAL },
+	{ "a port to connect from", AF_INET, 7471, AF_INET, 7471, NULL, NUMASPAN_RDMA_DIAL,
+	  EINVAL },
+	{ "an unknown flag", AF_INET, 7471, AF_INET, 7471, NULL, 2, EINVAL },
+	{ "an address of another host", AF_INET, 7471, AF_INET, 7471, "192.0.2.1", 0,
+	  EADDRNOTAVAIL },
+	{ "an address without RDMA", AF_INET, 7471, AF_INET, 7471, "127.0.0.1", 0, ENODEV },
+	{ "any address", AF_INET, 7471, AF_INET, 7471, "0.0.0.0", 0, ENODEV },
+};
+
+static void put_sockaddr(void *to, int family, const char *ip, int port)
+{
+	struct sockaddr_in a = { .sin_family = family, .sin_port = htons(port) };
+
+	inet_pton(AF_INET, ip, &a.sin_addr);
+	memcpy(to, &a, sizeof(a));
+}
+
+static void test_rdma_connect(void)
+{
+	struct numaspan_connect_rdma c;
+	struct span s = { };
+	char name[80];
+	size_t i;
+	int fd;
+
+	span_args(&s.args, 2, PAGES, 64);
+	s.args.transport = NUMASPAN_RDMA;
+	fd = span_create(&s.args, 0);
+	expect("rdma: start without connection", do_ioctl(fd, NUMASPAN_START, NULL), ENOTCONN);
+	close(fd);
+	fd = span_create(&s.args, 0);
+	for (i = 0; i < sizeof(bad_rdma) / sizeof(*bad_rdma); i++) {
+		const char *ip = bad_rdma[i].ip ?: span_rdma_ip();
+
+		memset(&c, 0, sizeof(c));
+		c.node = 1;
+		c.flags = bad_rdma[i].flags;
+		put_sockaddr(c.local, bad_rdma[i].family, ip, bad_rdma[i].port);
+		put_sockaddr(c.remote, bad_rdma[i].remote_family, ip, bad_rdma[i].remote_port);
+		snprintf(name, sizeof(name), "rdma: connect with %s", bad_rdma[i].name);
+		expect(name, do_ioctl(fd, NUMASPAN_CONNECT_RDMA, &c), bad_rdma[i].err);
+		close(fd);
+		fd = span_create(&s.args, 0);
+	}
+	put_sockaddr(c.local, AF_INET, span_rdma_ip(), 7471);
+	put_sockaddr(c.remote, AF_INET, span_rdma_ip(), 7472);
+	c.node = 0;
+	expect("rdma: connect to itself", do_ioctl(fd, NUMASPAN_CONNECT_RDMA, &c), EINVAL);
+	c.node = 1;
+	c.reserved[0] = 1;
+	expect("rdma: a reserved field", do_ioctl(fd, NUMASPAN_CONNECT_RDMA, &c), EINVAL);
+	c.reserved[0] = 0;
+	expect("rdma: from a bad address", do_ioctl(fd, NUMASPAN_CONNECT_RDMA, (void *)8), EFAULT);
+	for (i = 0; i < 8; i++)
+		if (do_ioctl(fd, NUMASPAN_CONNECT_RDMA, &c))
+			break;
+	tap_ok(i == 8, "rdma: eight rails: %zu", i);
+	expect("rdma: a ninth rail", do_ioctl(fd, NUMASPAN_CONNECT_RDMA, &c), ENOSPC);
+	close(fd);
+
+	s.args.transport = NUMASPAN_TCP;
+	fd = span_create(&s.args, 0);
+	expect("connect over RDMA in tcp", do_ioctl(fd, NUMASPAN_CONNECT_RDMA, &c), EOPNOTSUPP);
+	close(fd);
+}
+
+/* Node 1, or who says so, dials node 0; @start are the results of their starts. */
+static void rdma_pair(struct numaspan_create args[2], int fd[2], int start[2])
+{
+	const char *ip = span_rdma_ip();
+	int i, err = 0;
+
+	for (i = 0; i < 2; i++) {
+		fd[i] = span_create(&args[i], i);
+		err = err ?: span_connect_rdma(fd[i], !i, i, ip, ip);
+	}
+	if (err)
+		tap_bail("NUMASPAN_CONNECT_RDMA at %s: %s", ip, strerror(err));
+	/* Node 0 listens already. */
+	start[1] = span_start(&fd[1], 1);
+	start[0] = span_start(&fd[0], 1);
+}
+
+/* What the log of a host should say about a stranger; whoever runs this looks there. */
+static void test_rdma_strangers(void)
+{
+	static const char * const name[] = { "the dialer's half of the token",
+		"the listener's half of the token", "another span", "another epoch" };
+	struct numaspan_create args[2];
+	struct numaspan_status status;
+	struct numaspan_stats st;
+	int fd[2], start[2], i, right, by;
+	const char *ip = span_rdma_ip();
+
+	for (i = 0; i < 4; i++) {
+		span_args(&args[0], 2, PAGES, 64);
+		args[0].transport = NUMASPAN_RDMA;
+		args[0].timeout_ms = 3000;
+		args[1] = args[0];
+		args[1].token[i ? 31 : 0] ^= i < 2;
+		args[1].span_id ^= i == 2;
+		args[1].epoch += i == 3;
+		rdma_pair(args, fd, start);
+		/* The listener shows its half last, so then it is the dialer who refuses. */
+		by = i == 1;
+		span_stats(fd[by], &st);
+		/* Then the listener may have started before that. */
+		if (by && !start[0])
+			start[0] = span_wait_stopped(fd[0], WAIT_MS, &status) ? ESHUTDOWN : 0;
+		tap_ok(start[1] == (by ? EKEYREJECTED : ECONNREFUSED) && start[0] && st.refused,
+		       "rdma: %s: dialer: %s, listener: %s, refused %llu", name[i],
+		       error_name(start[1]), error_name(start[0]), st.refused);
+		close(fd[0]);
+		close(fd[1]);
+	}
+
+	/* A stranger does not keep the span's own node out. */
+	span_args(&args[0], 2, PAGES, 64);
+	args[0].transport = NUMASPAN_RDMA;
+	args[1] = args[0];
+	args[1].token[0] ^= 1;
+	fd[0] = span_create(&args[0], 0);
+	fd[1] = span_create(&args[1], 1);
+	if (span_connect_rdma(fd[0], 1, 0, ip, ip) || span_connect_rdma(fd[1], 0, 1, ip, ip))
+		tap_bail("NUMASPAN_CONNECT_RDMA at %s", ip);
+	expect("rdma: a stranger", span_start(&fd[1], 1), ECONNREFUSED);
+	close(fd[1]);
+	fd[1] = span_create(&args[0], 1);
+	right = span_connect_rdma(fd[1], 0, 1, ip, ip) ?: span_start(&fd[1], 1);
+	expect("rdma: then the span's own node", right ?: span_start(&fd[0], 1), 0);
+	close(fd[0]);
+	close(fd[1]);
+
+	args[0].timeout_ms = 500;
+	fd[0] = span_create(&args[0], 0);
+	span_connect_rdma(fd[0], 1, 0, ip, ip);
+	expect("rdma: start without the other node", span_start(&fd[0], 1), ETIMEDOUT);
+	close(fd[0]);
+	fd[1] = span_create(&args[0], 1);
+	span_connect_rdma(fd[1], 0, 1, ip, ip);
+	expect("rdma: start when nobody listens", span_start(&fd[1], 1), ECONNREFUSED);
+	close(fd[1]);
+}
+
+struct worker {
+	pthread_t thread;
+	struct span *s;
+	int node;
+};
+
+/* Move pages about until an access fails. */
+static void *work(void *arg)
+{
+	struct worker *w = arg;
+	u64 n;
+
+	for (n = 0; !try_store(w->s->map[w->node] + n % (2 * PAGES) * PAGE + 8 * w->node, n); n++)
+		;
+	return NULL;
+}
+
+static void shell(const char *cmd)
+{
+	int status = system(cmd);
+
+	if (status)
+		tap_bail("%s: status %#x", cmd, status);
+}
+
+static void hurt(const struct span *s, const char *how)
+{
+	u64 end = now_ns() + WAIT_MS * 1000000ULL;
+	char path[96], text[32];
+	int fd, n;
+
+	if (!strcmp(how, "link")) {
+		shell("rdma link delete rxe0");
+		return;
+	}
+	snprintf(path, sizeof(path), "/sys/kernel/debug/numaspan/%llx-0/damage", s->args.span_id);
+	n = snprintf(text, sizeof(text), "1 %s", how);
+	fd = open(path, O_WRONLY);
+	/* A completion queue takes no smaller size while more than that is in it. */
+	while (fd >= 0 && write(fd, text, n) != n)
+		if (errno == ESHUTDOWN || now_ns() > end)
+			tap_bail("%s to %s: %s", text, path, strerror(errno));
+	if (fd < 0)
+		tap_bail("%s: %s", path, strerror(errno));
+	close(fd);
+}
+
+/* Both nodes are at work when something breaks: both stop, say why, and let everything go. */
+static void test_rdma_broken(void)
+{
+	static const char * const how[] = { "qp", "access", "cq", "link" };
+	struct numaspan_status st[2];
+	struct worker w[2];
+	struct span s = { };
+	bool stopped, device;
+	u64 t;
+	int i, k;
+
+	for (k = 0; k < 4; k++) {
+		device = !strcmp(how[k], "link");
+		span_args(&s.args, 2, PAGES, 2 * PAGES + 64);
+		s.args.transport = NUMASPAN_RDMA;
+		span_up(&s);
+		for (i = 0; i < 2; i++) {
+			w[i] = (struct worker){ .s = &s, .node = i };
+			if (pthread_create(&w[i].thread, NULL, work, &w[i]))
+				tap_bail("no thread");
+		}
+		/* Until pages move. */
+		do {
+			struct numaspan_stats stats;
+
+			span_stats(s.fd[0], &stats);
+			t = stats.transfers_in;
+		} while (t < 20);
+		hurt(&s, how[k]);
+		stopped = true;
+		for (i = 0; i < 2; i++)
+			stopped &= span_wait_stopped(s.fd[i], WAIT_MS, &st[i]);
+		for (i = 0; i < 2; i++)
+			pthread_join(w[i].thread, NULL);
+		tap_ok(stopped && *st[0].text && *st[1].text &&
+		       (device ? st[0].reason == NUMASPAN_R_DEVICE ||
+			 st[1].reason == NUMASPAN_R_DEVICE : st[0].reason == NUMASPAN_R_PEER_LOST ||
+			 st[1].reason == NUMASPAN_R_PEER_LOST),
+		       "rdma: broken, %s: node 0: %s: %s", how[k], span_reason(st[0].reason),
+		       st[0].text);
+		tap_diag("node 1: %s: %s", span_reason(st[1].reason), st[1].text);
+		if (device)
+			tap_ok(access("/sys/class/infiniband/rxe0", F_OK) != 0,
+			       "rdma: the device is gone before the span's user is");
+		span_down(&s);
+	}
 }
 
 static void test_connect(void)
@@ -584,8 +839,9 @@ static void test_peers(void)
 	int transport, sock, fd;
 	u64 v;
 
-	for (transport = NUMASPAN_LOOPBACK; transport <= NUMASPAN_TCP; transport++) {
-		const char *name = transport == NUMASPAN_TCP ? "tcp" : "loopback";
+	for (transport = NUMASPAN_LOOPBACK; transport <= last_transport; transport++) {
+		static const char * const names[] = { "loopback", "tcp", "rdma" };
+		const char *name = names[transport];
 
 		span_args(&s.args, 2, PAGES, 64);
 		s.args.transport = transport;
@@ -638,7 +894,7 @@ static void child_of_kill(int n)
 		_exit(1);
 	}
 	span_args(&s.args, 2, PAGES, 64);
-	s.args.transport = n % 3 == 1 ? NUMASPAN_LOOPBACK : NUMASPAN_TCP;
+	s.args.transport = n % 3 == 1 ? NUMASPAN_LOOPBACK : last_transport;
 	span_up(&s);
 	for (i = 0; i < 2; i++)
 		touch_start(&t[i], s.map[i] + PAGES * PAGE, true);
@@ -1179,6 +1435,9 @@ static const struct {
 	{ "create", test_create },
 	{ "states", test_states },
 	{ "connect", test_connect },
+	{ "rdma-connect", test_rdma_connect },
+	{ "rdma-strangers", test_rdma_strangers },
+	{ "rdma-broken", test_rdma_broken },
 	{ "join", test_join },
 	{ "spans", test_two_spans },
 	{ "solo", test_solo },
@@ -1198,6 +1457,7 @@ int main(int argc, char **argv)
 		{ "messages", required_argument, NULL, 'm' },
 		{ "disk", required_argument, NULL, 'd' },
 		{ "no-drain", no_argument, NULL, 'n' },
+		{ "rdma", no_argument, NULL, 'r' },
 		{ "help", no_argument, NULL, 'h' },
 		{ }
 	};
@@ -1215,10 +1475,15 @@ int main(int argc, char **argv)
 		case 'n':
 			unsafe = NUMASPAN_UNSAFE_NO_DRAIN;
 			break;
+		case 'r':
+			last_transport = NUMASPAN_RDMA;
+			break;
 		case 'h':
-			printf("usage: devlife [--messages N] [--disk DEV] [--no-drain] [TEST]...\n"
+			printf("usage: devlife [--messages N] [--disk DEV] [--no-drain] [--rdma]\n"
+			       "               [TEST]...\n"
 			       "The life of a node and bad input; TAP.  DEV is overwritten.\n"
-			       "All tests, or of these:\n");
+			       "--rdma: there is a soft-RoCE device rxe0; rdma-broken deletes it.\n"
+			       "All tests (without --rdma none of RDMA), or of these:\n");
 			for (i = 0; i < NR_TESTS; i++)
 				printf("  %s\n", tests[i].name);
 			return 0;
@@ -1228,7 +1493,8 @@ int main(int argc, char **argv)
 	}
 	catch_faults();
 	for (i = 0; i < NR_TESTS && optind == argc; i++)
-		tests[i].run();
+		if (last_transport == NUMASPAN_RDMA || strncmp(tests[i].name, "rdma", 4))
+			tests[i].run();
 	for (; optind < argc; optind++) {
 		for (i = 0, found = false; i < NR_TESTS; i++) {
 			if (strcmp(argv[optind], tests[i].name))

@@ -70,6 +70,7 @@ static bool failed;
 static u64 burst = 24;
 static u64 hold_us, unsafe, timeout_ms = 10000;
 static int control = -1;	/* to the other process */
+static const char *rdma_peer = "10.9.0.1";
 
 static char *word(const struct thread *t, u64 page, unsigned int w)
 {
@@ -430,10 +431,16 @@ static void span_up_two(const char *listen_at, const char *connect_to)
 	span.args.span_id = SPAN_ID;
 	span.pages = 2 * pages_per_node;
 	span.fd[span.self] = span_create(&span.args, span.self);
-	err = span_connect(span.fd[span.self], !span.self, data);
+	if (span.args.transport == NUMASPAN_RDMA)
+		err = span_connect_rdma(span.fd[span.self], !span.self, span.self, span_rdma_ip(),
+					rdma_peer);
+	else
+		err = span_connect(span.fd[span.self], !span.self, data);
 	if (err)
 		tap_bail("NUMASPAN_CONNECT: %s", strerror(err));
 	close(data);
+	/* The one that dials must find a listener. */
+	meet();
 	err = span_start(&span.fd[span.self], 1);
 	if (err)
 		tap_bail("NUMASPAN_START: %s", strerror(err));
@@ -469,8 +476,9 @@ static void audit(int node)
 static void report_stats(u64 ops)
 {
 	u64 in = 0, out = 0, stolen = 0, deadline = now_ns() + timeout_ms * 1000000ULL;
-	bool bounded = true;
+	bool bounded = true, good;
 	struct numaspan_stats st;
+	char what[SPAN_TEXT];
 	int i;
 
 	/* Evictions may still be on their way. */
@@ -501,6 +509,8 @@ static void report_stats(u64 ops)
 	}
 	if (span.self < 0)
 		tap_ok(in == out, "every transfer arrived: %llu sent, %llu received", out, in);
+	good = span_copies(&span, what);
+	tap_ok(good, "%s", what);
 	tap_ok(bounded, "copies of remote pages stay within the bound");
 	tap_diag("%.3f transfers an operation", (double)in / ops);
 	/*
@@ -620,7 +630,7 @@ static void print_usage(void)
 	       "  --pages N          home pages of each node (256)\n"
 	       "  --burst N          most operations on a page before the next page (24)\n"
 	       "  --cache N          bound on copies of remote pages (all of them)\n"
-	       "  --transport T      loopback or tcp (loopback)\n"
+	       "  --transport T      loopback, tcp or rdma (loopback)\n"
 	       "  --hold US          least time a node keeps a page (0: adaptive)\n"
 	       "  --timeout MS       of the span (10000)\n"
 	       "  --pin              add writers that hold page references\n"
@@ -629,6 +639,7 @@ static void print_usage(void)
 	       "  --node N           this process is node N of two ...\n"
 	       "  --listen A:PORT    ... and waits for the other,\n"
 	       "  --connect A:PORT   ... or goes to it\n"
+	       "  --peer A           ... with rdma, its address (our own is in SPAN_RDMA)\n"
 	       "Exit status: 0; 1 if a check failed; 2 for a bad option.\n");
 }
 
@@ -657,6 +668,7 @@ int main(int argc, char **argv)
 		{ "cross", no_argument, NULL, 'x' },
 		{ "unsafe", required_argument, NULL, 'u' },
 		{ "node", required_argument, NULL, 'N' },
+		{ "peer", required_argument, NULL, 'R' },
 		{ "listen", required_argument, NULL, 'l' },
 		{ "connect", required_argument, NULL, 'C' },
 		{ "help", no_argument, NULL, 'h' },
@@ -708,6 +720,9 @@ int main(int argc, char **argv)
 		case 'N':
 			span.self = span_number("devstress", "--node", optarg, 0, 1);
 			break;
+		case 'R':
+			rdma_peer = optarg;
+			break;
 		case 'l':
 			listen_at = optarg;
 			break;
@@ -734,7 +749,7 @@ int main(int argc, char **argv)
 	if (!cache_pages)
 		cache_pages = nodes * pages_per_node + 64;
 	span_args(&span.args, nodes, pages_per_node, cache_pages);
-	span.args.transport = span.self >= 0 ? NUMASPAN_TCP : transport;
+	span.args.transport = span.self >= 0 && !transport ? NUMASPAN_TCP : transport;
 	span.args.timeout_ms = timeout_ms;
 	span.args.hold_us = hold_us;
 	span.args.unsafe = unsafe;

@@ -111,6 +111,50 @@ int span_connect(int fd, int peer, int sock)
 	return ioctl(fd, NUMASPAN_CONNECT, &c) ? errno : 0;
 }
 
+static void put_addr(unsigned char *to, const char *ip, int port)
+{
+	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
+	struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons(port) };
+
+	if (inet_pton(AF_INET, ip, &in.sin_addr) == 1)
+		memcpy(to, &in, sizeof(in));
+	else if (inet_pton(AF_INET6, ip, &in6.sin6_addr) == 1)
+		memcpy(to, &in6, sizeof(in6));
+	else
+		tap_bail("address '%s': expected IPv4 or IPv6", ip);
+}
+
+/**
+ * span_connect_rdma() - tell a node the way to another; the higher one dials
+ * @fd:		the node's file
+ * @peer:	the other
+ * @self:	the node
+ * @ip:		its address, of an RDMA device
+ * @peer_ip:	the other's
+ *
+ * Return: 0 or an error number.
+ */
+int span_connect_rdma(int fd, int peer, int self, const char *ip, const char *peer_ip)
+{
+	struct numaspan_connect_rdma c = {
+		.node = peer, .flags = self > peer ? NUMASPAN_RDMA_DIAL : 0,
+	};
+
+	put_addr(c.local, ip, self > peer ? 0 : SPAN_RDMA_PORT + self);
+	put_addr(c.remote, peer_ip, SPAN_RDMA_PORT + peer);
+	return ioctl(fd, NUMASPAN_CONNECT_RDMA, &c) ? errno : 0;
+}
+
+/**
+ * span_rdma_ip() - the address of this host's RDMA device
+ *
+ * Return: what the environment has in SPAN_RDMA.
+ */
+const char *span_rdma_ip(void)
+{
+	return getenv("SPAN_RDMA") ?: "10.9.0.1";
+}
+
 static void *start_one(void *arg)
 {
 	int fd = *(const int *)arg;
@@ -160,10 +204,20 @@ char *span_map(int fd, u64 pages)
 
 static void connect_all(struct span *s)
 {
+	const char *ip = span_rdma_ip();
 	int sock[2], i, j, err;
 
 	for (i = 0; i < s->args.nr_nodes; i++) {
 		for (j = i + 1; j < s->args.nr_nodes; j++) {
+			if (s->args.transport == NUMASPAN_RDMA) {
+				err = span_connect_rdma(s->fd[i], j, i, ip, ip);
+				if (!err)
+					err = span_connect_rdma(s->fd[j], i, j, ip, ip);
+				if (err)
+					tap_bail("nodes %d and %d: NUMASPAN_CONNECT_RDMA at %s: %s",
+						 i, j, ip, strerror(err));
+				continue;
+			}
 			span_tcp_pair(sock);
 			err = span_connect(s->fd[i], j, sock[0]);
 			if (!err)
@@ -191,7 +245,7 @@ void span_up(struct span *s)
 		s->fd[i] = span_create(&s->args, i);
 		s->pages += s->args.home_pages[i];
 	}
-	if (s->args.transport == NUMASPAN_TCP)
+	if (s->args.transport != NUMASPAN_LOOPBACK)
 		connect_all(s);
 	err = span_start(s->fd, s->args.nr_nodes);
 	if (err)
@@ -260,6 +314,43 @@ bool span_wait_stopped(int fd, int timeout_ms, struct numaspan_status *st)
 }
 
 /**
+ * span_copies() - how often a CPU has copied contents on their way
+ * @s:		span
+ * @what:	set to the counts, and to what was expected if they are not that
+ *
+ * Return: true if it was as often as the transport has to.
+ */
+bool span_copies(const struct span *s, char what[SPAN_TEXT])
+{
+	static const char * const expect[] = {
+		"one a transfer", "two a transfer, more where a socket was full", "none",
+	};
+	u64 in = 0, out = 0, copies = 0, least;
+	struct numaspan_stats st;
+	bool good;
+	int i;
+
+	for (i = 0; i < s->args.nr_nodes; i++) {
+		if (s->self >= 0 && i != s->self)
+			continue;
+		span_stats(s->fd[i], &st);
+		in += st.transfers_in;
+		out += st.transfers_out;
+		copies += st.page_copies;
+	}
+	least = s->args.transport == NUMASPAN_TCP ? in + out : out;
+	if (s->args.transport == NUMASPAN_RDMA)
+		good = !copies && in + out;
+	else if (s->args.transport == NUMASPAN_LOOPBACK)
+		good = copies == out;
+	else
+		good = copies >= least && copies <= least + out;
+	snprintf(what, SPAN_TEXT, "%llu copies of contents by a CPU, %llu sent, %llu received%s%s",
+		 copies, out, in, good ? "" : ": expected ", good ? "" : expect[s->args.transport]);
+	return good;
+}
+
+/**
  * span_reason() - a reason's name
  * @reason:	enum numaspan_reason
  *
@@ -269,7 +360,7 @@ const char *span_reason(unsigned int reason)
 {
 	static const char * const name[] = {
 		"NONE", "STOP", "PEER_STOP", "PEER_LOST", "PEER_TIMEOUT", "BAD_MESSAGE",
-		"PROTOCOL", "NO_MEMORY", "DRAIN",
+		"PROTOCOL", "NO_MEMORY", "DRAIN", "DEVICE",
 	};
 
 	return reason < sizeof(name) / sizeof(*name) ? name[reason] : "unknown";
@@ -357,11 +448,11 @@ int span_choice(const char *prog, const char *option, const char *s, const char 
  * @prog:	program
  * @s:		its value
  *
- * Return: NUMASPAN_LOOPBACK or NUMASPAN_TCP.
+ * Return: enum numaspan_transport.
  */
 int span_transport(const char *prog, const char *s)
 {
-	static const char * const names[] = { "loopback", "tcp" };
+	static const char * const names[] = { "loopback", "tcp", "rdma" };
 
-	return span_choice(prog, "--transport", s, names, 2) ? NUMASPAN_TCP : NUMASPAN_LOOPBACK;
+	return span_choice(prog, "--transport", s, names, 3);
 }

@@ -15,6 +15,8 @@
 #define SPAN_DEVICE	"/dev/numaspan"
 #define SPAN_ID		0x5eed5eed5eedULL
 #define SPAN_MAX	4	/* nodes in one process */
+#define SPAN_TEXT	200
+#define SPAN_RDMA_PORT	7471	/* of node 0; the next node's is the next */
 
 /**
  * struct span - a span and the nodes of it that live in this process
@@ -37,6 +39,8 @@ int span_open(void);
 int span_create(const struct numaspan_create *c, int node);
 void span_tcp_pair(int sock[2]);
 int span_connect(int fd, int peer, int sock);
+const char *span_rdma_ip(void);
+int span_connect_rdma(int fd, int peer, int self, const char *ip, const char *peer_ip);
 int span_start(const int *fd, int n);
 char *span_map(int fd, u64 pages);
 void span_up(struct span *s);
@@ -44,6 +48,7 @@ void span_down(struct span *s);
 void span_stats(int fd, struct numaspan_stats *st);
 void span_status(int fd, struct numaspan_status *st);
 bool span_wait_stopped(int fd, int timeout_ms, struct numaspan_status *st);
+bool span_copies(const struct span *s, char what[SPAN_TEXT]);
 const char *span_reason(unsigned int reason);
 void span_catch_sigbus(const struct span *s);
 long span_number(const char *prog, const char *option, const char *s, long min, long max);
