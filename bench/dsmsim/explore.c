@@ -64,6 +64,7 @@ static void trace_access(const char *what, const volatile void *addr, u64 old, u
 {
 	const struct lock_ops *ops = explored.what->lock;
 	char text[64], was[20], is[20];
+	bool known;
 
 	if (!addr) {
 		if (strcmp(what, "sleeps"))
@@ -72,8 +73,12 @@ static void trace_access(const char *what, const volatile void *addr, u64 old, u
 			explore_tell("    %s", what);
 		return;
 	}
-	if (!explored.what->trace || !ops->describe ||
-	    !ops->describe(explored.lock, addr, text, sizeof(text)))
+	if (!explored.what->trace || !ops->describe)
+		return;
+	sim_quiet = true;
+	known = ops->describe(explored.lock, addr, text, sizeof(text));
+	sim_quiet = false;
+	if (!known)
 		return;
 	value(old, was, sizeof(was));
 	value(new, is, sizeof(is));

@@ -93,6 +93,7 @@ const char *sim_bug;
 u64 sim_limit;
 unsigned int nr_node_ids;
 void (*sim_trace)(const char *what, const volatile void *addr, u64 old, u64 new);
+bool sim_quiet;
 void (*sim_interrupt)(void);
 
 static struct {
@@ -509,7 +510,7 @@ static void touch_line(struct line *line, int cpu, bool write)
  */
 bool sim_here(const volatile void *addr)
 {
-	return sim.cur && (size_t)((char *)addr - arena) < ARENA_PAGES * PAGE_SIZE;
+	return sim.cur && !sim_quiet && (size_t)((char *)addr - arena) < ARENA_PAGES * PAGE_SIZE;
 }
 
 /**

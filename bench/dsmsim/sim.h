@@ -76,6 +76,9 @@ bool sim_here(const volatile void *addr);
 /* With a trace on, each atomic access that writes or reads what is shared is told. */
 extern void (*sim_trace)(const char *what, const volatile void *addr, u64 old, u64 new);
 
+/* What looks at shared memory for a trace sets this meanwhile: no accesses of the program's. */
+extern bool sim_quiet;
+
 /* xorshift64*: small, and the same on every machine. */
 static inline u64 sim_rng(u64 *state)
 {
