@@ -22,6 +22,8 @@ static void init(void *lock, int moves)
 		sem->moves = PERNODE_MOVES + 1;
 		sem->last_node = NUMA_NO_NODE;
 		sem->table = pernode_table_alloc(GFP_KERNEL);
+		/* The first burst is a short one: exploration has few writers. */
+		atomic_set(&sem->table->gate->burst, PERNODE_BURST - 2);
 	} else {
 		sem->moves = min(moves, PERNODE_MOVES - 1);
 	}
@@ -79,16 +81,16 @@ static const char *check(void *lock)
 	for (node = 0; node < (int)nr_node_ids; node++) {
 		word = atomic_read(&sem->table->entry[node]->word);
 		sum += (word - (word & PERNODE_STATE)) / PERNODE_READER;
-		if (word & PERNODE_DRAIN)
-			return "an entry is left draining";
 		if (sem->table->entry[node]->opening ||
 		    !list_empty(&sem->table->entry[node]->waiters))
 			return "a reader is left at an entry";
-		if ((word & PERNODE_STATE) != PERNODE_OPEN && word & ~PERNODE_STATE)
+		if ((word & PERNODE_SHUT) && word & ~PERNODE_STATE)
 			return "a closed entry counts somebody";
-		if (((word & PERNODE_STATE) == PERNODE_OPEN) != node_isset(node, gate->open))
+		if (!(word & PERNODE_SHUT) != node_isset(node, gate->open))
 			return "an entry's state and @open differ";
 	}
+	if (!nodes_empty(gate->wanted))
+		return "an opener is left";
 	sum += atomic_read(&gate->strays);
 	return sum ? "the counts do not add up to 0" : NULL;
 }
@@ -120,6 +122,7 @@ static bool describe(void *lock, const volatile void *addr, char *text, size_t s
 	if (at < sizeof(struct pernode_gate)) {
 		const char *name = at == offsetof(struct pernode_gate, strays) ? "strays" :
 				   at == offsetof(struct pernode_gate, open) ? "open" :
+				   at == offsetof(struct pernode_gate, wanted) ? "wanted" :
 				   at == offsetof(struct pernode_gate, writer) ? "writer" :
 				   (void *)addr == &gate->rwsem.count ? "rwsem.count" :
 				   (void *)addr == &gate->rwsem.owner ? "rwsem.owner" : NULL;

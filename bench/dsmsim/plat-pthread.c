@@ -137,6 +137,11 @@ void cpu_relax(void)
 	sched_yield();
 }
 
+bool need_resched(void)
+{
+	return false;
+}
+
 void plat_spin_wait(const void *word, unsigned long value, size_t size)
 {
 	(void)word;
@@ -189,14 +194,14 @@ void rcu_read_unlock(void)
 	quiet();
 }
 
-unsigned long start_poll_synchronize_rcu(void)
+unsigned long start_poll_synchronize_rcu_expedited(void)
 {
 	return __atomic_add_fetch(&gp, 1, __ATOMIC_SEQ_CST);
 }
 
 unsigned long get_state_synchronize_rcu(void)
 {
-	return start_poll_synchronize_rcu();
+	return start_poll_synchronize_rcu_expedited();
 }
 
 bool poll_state_synchronize_rcu(unsigned long seq)
@@ -214,7 +219,7 @@ bool poll_state_synchronize_rcu(unsigned long seq)
 
 void synchronize_rcu(void)
 {
-	unsigned long seq = start_poll_synchronize_rcu();
+	unsigned long seq = start_poll_synchronize_rcu_expedited();
 
 	plat_may_sleep(__func__);
 	while (!poll_state_synchronize_rcu(seq))

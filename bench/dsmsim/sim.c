@@ -882,6 +882,11 @@ void cpu_relax(void)
 	switch_to(next_explored());
 }
 
+bool need_resched(void)
+{
+	return sim.mode == SIM_EXPLORE && !sim_random(16);
+}
+
 void plat_spin_wait(const void *word, unsigned long value, size_t size)
 {
 	unsigned long now = 0;
@@ -981,7 +986,7 @@ void rcu_read_unlock(void)
 		quiet(sim.cur->task);
 }
 
-unsigned long start_poll_synchronize_rcu(void)
+unsigned long start_poll_synchronize_rcu_expedited(void)
 {
 	return ++sim.gp;
 }
@@ -1003,7 +1008,7 @@ bool poll_state_synchronize_rcu(unsigned long seq)
 
 void synchronize_rcu(void)
 {
-	unsigned long seq = start_poll_synchronize_rcu();
+	unsigned long seq = start_poll_synchronize_rcu_expedited();
 
 	plat_may_sleep(__func__);
 	if (!sim.cur)

@@ -11,8 +11,12 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <kunit/test.h>
+#include <linux/completion.h>
 #include <linux/cpumask.h>
+#include <linux/err.h>
 #include <linux/irqflags.h>
+#include <linux/jiffies.h>
+#include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/pernode_rwsem.h>
@@ -115,7 +119,7 @@ static struct pernode_entry *own_entry(struct pernode_rwsem *sem)
 	return pernode_table_entry(sem->table, numa_node_id());
 }
 
-/* Nobody is in, and no entry is open: as a writer leaves it. */
+/* Nobody is in, and no reader has been since the last writer: as that leaves it. */
 static void expect_free(struct kunit *test, struct pernode_rwsem *sem)
 {
 	int node;
@@ -127,11 +131,17 @@ static void expect_free(struct kunit *test, struct pernode_rwsem *sem)
 		return;
 	KUNIT_EXPECT_FALSE(test, rwsem_is_locked(&sem->table->gate->rwsem));
 	KUNIT_EXPECT_EQ(test, atomic_read(&sem->table->gate->strays), 0);
-	KUNIT_EXPECT_TRUE(test, nodes_empty(sem->table->gate->open));
+	KUNIT_EXPECT_TRUE(test, nodes_empty(sem->table->gate->wanted));
+	KUNIT_EXPECT_TRUE(test, nodes_empty(sem->table->gate->used));
 	for_each_online_node(node) {
 		struct pernode_entry *entry = pernode_table_entry(sem->table, node);
+		int word = atomic_read(&entry->word);
 
-		KUNIT_EXPECT_EQ(test, atomic_read(&entry->word), (int)PERNODE_CLOSED);
+		KUNIT_EXPECT_EQ(test, word & ~(PERNODE_SHUT | PERNODE_UNUSED | PERNODE_WAKE), 0);
+		if (node_isset(node, sem->table->gate->open))
+			KUNIT_EXPECT_EQ(test, word, (int)PERNODE_UNUSED);
+		else
+			KUNIT_EXPECT_TRUE(test, word & PERNODE_SHUT);
 		KUNIT_EXPECT_FALSE(test, entry->opening);
 		KUNIT_EXPECT_TRUE(test, list_empty(&entry->waiters));
 	}
@@ -253,9 +263,17 @@ static void trylock_irqs_off_test(struct kunit *test)
 		KUNIT_ASSERT_EQ(test, try_with_irqs_off(sem), 1);
 		pernode_up_read(sem);
 		/* A writer drains: the entry takes nobody more. */
-		atomic_or(PERNODE_DRAIN, &own_entry(sem)->word);
+		atomic_or(PERNODE_SHUT, &own_entry(sem)->word);
 		KUNIT_EXPECT_EQ(test, try_with_irqs_off(sem), 0);
-		atomic_andnot(PERNODE_STATE, &own_entry(sem)->word);
+		atomic_andnot(PERNODE_SHUT, &own_entry(sem)->word);
+		/* One that leaves opens the entry again, which takes no gate. */
+		write_at_once(test, sem);
+		KUNIT_EXPECT_EQ(test, try_with_irqs_off(sem), 0);
+		pernode_up_write(sem);
+		KUNIT_ASSERT_EQ(test, try_with_irqs_off(sem), 1);
+		KUNIT_EXPECT_EQ(test, atomic_read(&own_entry(sem)->word),
+				PERNODE_OPEN + PERNODE_READER);
+		pernode_up_read(sem);
 		return;
 	}
 	KUNIT_ASSERT_EQ(test, try_with_irqs_off(sem), 1);
@@ -355,6 +373,94 @@ static void non_owner_test(struct kunit *test)
 	expect_free(test, sem);
 }
 
+/* A writer that leaves opens what readers used, once for nothing, and not again. */
+static void reopen_test(struct kunit *test)
+{
+	struct pernode_rwsem *sem = test->priv;
+	atomic_t *word;
+	int i;
+
+	KUNIT_ASSERT_EQ(test, pernode_rwsem_expand(sem), 0);
+	word = &own_entry(sem)->word;
+	/* Nobody has read: it stays closed. */
+	write_at_once(test, sem);
+	pernode_up_write(sem);
+	KUNIT_EXPECT_EQ(test, atomic_read(word), PERNODE_SHUT | PERNODE_UNUSED);
+	for (i = 0; i < 2; i++) {
+		read_at_once(test, sem);
+		pernode_up_read(sem);
+		KUNIT_EXPECT_EQ(test, atomic_read(word), (int)PERNODE_OPEN);
+		write_at_once(test, sem);
+		KUNIT_EXPECT_EQ(test, atomic_read(word), (int)PERNODE_SHUT);
+		KUNIT_EXPECT_TRUE(test, nodes_empty(sem->table->gate->open));
+		KUNIT_EXPECT_TRUE(test, node_isset(numa_node_id(), sem->table->gate->used));
+		pernode_up_write(sem);
+		KUNIT_EXPECT_EQ(test, atomic_read(word), (int)PERNODE_UNUSED);
+		/* Open is not locked, when nobody has been in. */
+		expect_free(test, sem);
+	}
+	write_at_once(test, sem);
+	pernode_up_write(sem);
+	KUNIT_EXPECT_EQ(test, atomic_read(word), PERNODE_SHUT | PERNODE_UNUSED);
+	expect_free(test, sem);
+	/* A writer that goes on as a reader opens it in any case. */
+	pernode_down_write(sem);
+	pernode_downgrade_write(sem);
+	KUNIT_EXPECT_EQ(test, atomic_read(word), PERNODE_OPEN + PERNODE_READER);
+	pernode_up_read(sem);
+}
+
+struct late_reader {
+	struct pernode_rwsem *sem;
+	struct completion done;
+};
+
+static int late_reader(void *arg)
+{
+	struct late_reader *late = arg;
+
+	pernode_down_read(late->sem);
+	pernode_up_read(late->sem);
+	complete(&late->done);
+	return 0;
+}
+
+/* A reader that finds a writer in spins, then sleeps as its node's opener, and is woken. */
+static void opener_test(struct kunit *test)
+{
+	struct pernode_rwsem *sem = test->priv;
+	struct late_reader late = { .sem = sem };
+	unsigned long end = jiffies + 10 * HZ;
+	struct task_struct *task;
+
+	KUNIT_ASSERT_EQ(test, pernode_rwsem_expand(sem), 0);
+	init_completion(&late.done);
+	write_at_once(test, sem);
+	task = kthread_create(late_reader, &late, "late_reader");
+	if (IS_ERR(task)) {
+		pernode_up_write(sem);
+		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, task);
+	}
+	kthread_bind(task, raw_smp_processor_id());
+	wake_up_process(task);
+	while (!pernode_rwsem_is_contended(sem) && time_before(jiffies, end))
+		schedule_timeout_uninterruptible(1);
+	KUNIT_EXPECT_TRUE(test, pernode_rwsem_is_contended(sem));
+	KUNIT_EXPECT_TRUE(test, node_isset(numa_node_id(), sem->table->gate->wanted));
+	KUNIT_EXPECT_TRUE(test, READ_ONCE(own_entry(sem)->opening));
+	pernode_up_write(sem);
+	if (!wait_for_completion_timeout(&late.done, 10 * HZ)) {
+		KUNIT_FAIL(test, "the opener sleeps");
+		/* It has to leave this stack alone. */
+		wake_up_process(task);
+		wait_for_completion_timeout(&late.done, 10 * HZ);
+	}
+	KUNIT_EXPECT_FALSE(test, pernode_rwsem_is_contended(sem));
+	write_at_once(test, sem);
+	pernode_up_write(sem);
+	expect_free(test, sem);
+}
+
 /* Readers leave on another node than they came on, twice, so that counts are off both ways. */
 static void other_node_test(struct kunit *test)
 {
@@ -390,9 +496,9 @@ static void contended_test(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, pernode_rwsem_is_contended(sem));
 	if (expanded(test)) {
 		/* What a writer does that waits for this reader */
-		atomic_or(PERNODE_DRAIN, &own_entry(sem)->word);
+		atomic_or(PERNODE_SHUT, &own_entry(sem)->word);
 		KUNIT_EXPECT_TRUE(test, pernode_rwsem_is_contended(sem));
-		atomic_andnot(PERNODE_STATE, &own_entry(sem)->word);
+		atomic_andnot(PERNODE_SHUT, &own_entry(sem)->word);
 		KUNIT_EXPECT_FALSE(test, pernode_rwsem_is_contended(sem));
 	}
 	pernode_up_read(sem);
@@ -419,7 +525,7 @@ static void table_test(struct kunit *test)
 		/* One without memory has its entry elsewhere, but its own. */
 		KUNIT_EXPECT_EQ(test, entry->node, node);
 		KUNIT_EXPECT_TRUE(test, PAGE_ALIGNED(entry));
-		KUNIT_EXPECT_EQ(test, atomic_read(&entry->word), (int)PERNODE_CLOSED);
+		KUNIT_EXPECT_EQ(test, atomic_read(&entry->word), PERNODE_SHUT | PERNODE_UNUSED);
 		KUNIT_EXPECT_FALSE(test, entry->opening);
 		KUNIT_EXPECT_TRUE(test, list_empty(&entry->waiters));
 		if (node_state(node, N_MEMORY))
@@ -523,6 +629,8 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE_PARAM(other_node_test, kind_gen_params),
 	KUNIT_CASE_PARAM(contended_test, kind_gen_params),
 	KUNIT_CASE(table_test),
+	KUNIT_CASE(reopen_test),
+	KUNIT_CASE(opener_test),
 	KUNIT_CASE(expand_test),
 	KUNIT_CASE(moved_test),
 	KUNIT_CASE_PARAM(destroy_test, kind_gen_params),

@@ -13,11 +13,13 @@
 #include <linux/lockdep.h>
 #include <linux/mm.h>
 #include <linux/nodemask.h>
+#include <linux/osq_lock.h>
 #include <linux/pernode_rwsem.h>
 #include <linux/rcupdate.h>
 #include <linux/rcuwait.h>
 #include <linux/rwsem.h>
 #include <linux/sched.h>
+#include <linux/sched/clock.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
 #include <linux/slab.h>
@@ -27,11 +29,6 @@
 static int readers_of(int word)
 {
 	return (word - (word & PERNODE_STATE)) / PERNODE_READER;
-}
-
-static enum pernode_state state_of(int word)
-{
-	return word & PERNODE_STATE;
 }
 
 static struct pernode_entry *local_entry(struct pernode_table *table)
@@ -118,8 +115,9 @@ struct pernode_table *pernode_table_alloc(gfp_t gfp)
 		entry = page_address(page);
 		entry->node = node;
 		raw_spin_lock_init(&entry->lock);
+		rcuwait_init(&entry->opener);
 		INIT_LIST_HEAD(&entry->waiters);
-		atomic_set(&entry->word, PERNODE_CLOSED);
+		atomic_set(&entry->word, PERNODE_SHUT | PERNODE_UNUSED);
 		table->entry[node] = entry;
 		node_set(node, table->own);
 	}
@@ -187,7 +185,8 @@ bool __pernode_rwsem_moved(struct pernode_rwsem *sem)
 	if (try_cmpxchg(&sem->moves, &moves, moves + 1) && moves + 1 == PERNODE_MOVES) {
 		WRITE_ONCE(sem->last_node, NUMA_NO_NODE);
 		smp_mb();	/* the grace period begins after @moves can be seen */
-		WRITE_ONCE(sem->gp, start_poll_synchronize_rcu());
+		/* Expedited: others may take a tenth of a second. */
+		WRITE_ONCE(sem->gp, start_poll_synchronize_rcu_expedited());
 		/* @gp is for who sees this. */
 		smp_store_release(&sem->moves, PERNODE_MOVES + 1);
 	}
@@ -241,49 +240,86 @@ int pernode_rwsem_expand(struct pernode_rwsem *sem)
 }
 EXPORT_SYMBOL_GPL(pernode_rwsem_expand);
 
-/* A reader leaves by an entry that is open or drains. */
+/*
+ * A reader leaves by an entry that has been open while it was in.  What is below 0 (it came on
+ * another node) is for the writer to balance, which hears of it in any case.
+ */
 static void leave(struct pernode_table *table, struct pernode_entry *entry)
 {
 	int word = atomic_sub_return_release(PERNODE_READER, &entry->word);
 
-	/*
-	 * Nobody else on this node may be left to wake the writer.  A count below 0 (this
-	 * reader came on another node) is for the writer to balance, so it hears of it too.
-	 */
-	if (state_of(word) == PERNODE_DRAIN && readers_of(word) <= 0)
+	if ((word & PERNODE_SHUT) &&
+	    (readers_of(word) < 0 || (!readers_of(word) && (word & PERNODE_WAKE))))
 		rcuwait_wake_up(&table->gate->writer);
 }
 
-/* A reader comes by an entry, if that is open. */
-static bool enter(struct pernode_table *table, struct pernode_entry *entry)
+/*
+ * The same, by one that is shut.  If it drains its counts are as good as any other's.  If it is
+ * closed it counts nobody, but for who was about to come in and takes that back, here: who
+ * finds no count left to take has come on another node, or stands for one who has.
+ */
+static void leave_shut(struct pernode_table *table, struct pernode_entry *entry)
 {
-	int word = atomic_read(&entry->word);
+	struct pernode_gate *gate = table->gate;
+	int old = atomic_read(&entry->word);
 
-	if (state_of(word) != PERNODE_OPEN)
-		return false;
-	word = atomic_add_return_acquire(PERNODE_READER, &entry->word);
-	if (likely(state_of(word) == PERNODE_OPEN))
-		return true;
-	leave(table, entry);
-	return false;
+	while (readers_of(old) > 0) {
+		if (!atomic_try_cmpxchg_release(&entry->word, &old, old - PERNODE_READER))
+			continue;
+		if (readers_of(old) == 1 && (old & PERNODE_SHUT) && (old & PERNODE_WAKE))
+			rcuwait_wake_up(&gate->writer);
+		return;
+	}
+	/* It is counted elsewhere, so no entry is closed now; one may be opened. */
+	if (node_isset(entry->node, gate->open)) {
+		leave(table, entry);
+		return;
+	}
+	atomic_dec_return_release(&gate->strays);
+	rcuwait_wake_up(&gate->writer);
 }
 
 /*
- * The caller holds the gate for reading, so no writer is in: open the entry, and count in
- * the caller and the @others.
+ * Readers come by an entry, if that is open.  All at once: a writer that looks at the entries one
+ * by one must not find them anew where it has looked.
  */
-static void enter_opening(struct pernode_gate *gate, struct pernode_entry *entry, int others)
+static __always_inline bool enter_many(struct pernode_table *table, struct pernode_entry *entry,
+				       int readers)
+{
+	int word = atomic_read(&entry->word);
+
+	if (word & PERNODE_SHUT)
+		return false;
+	word = atomic_add_return_acquire(readers * PERNODE_READER, &entry->word);
+	if (likely(!(word & PERNODE_STATE)))
+		return true;
+	if (!(word & PERNODE_SHUT)) {
+		atomic_andnot(PERNODE_UNUSED, &entry->word);
+		return true;
+	}
+	while (readers--)
+		leave_shut(table, entry);
+	return false;
+}
+
+static bool enter(struct pernode_table *table, struct pernode_entry *entry)
+{
+	return enter_many(table, entry, 1);
+}
+
+/* The caller holds the gate for reading, so no writer is in: open the entry, for so many. */
+static void enter_opening(struct pernode_gate *gate, struct pernode_entry *entry, int readers)
 {
 	int old = atomic_read(&entry->word);
 
+	/* Before it is: who comes in by it may ask pernode_rwsem_is_locked(). */
+	node_set(entry->node, gate->open);
 	while (!atomic_try_cmpxchg(&entry->word, &old,
-				   (old & ~PERNODE_STATE) + (1 + others) * PERNODE_READER))
+				   (old & ~PERNODE_STATE) + readers * PERNODE_READER))
 		;
-	if (state_of(old) == PERNODE_CLOSED)
-		node_set(entry->node, gate->open);
 }
 
-/* A reader that waits at its node's entry, for the one that has gone to the gate */
+/* A reader that waits at its node's entry, for the one that opens it */
 struct waiter {
 	struct list_head list;		/* entry->waiters, under entry->lock */
 	struct task_struct *task;	/* NULL when the wait is over */
@@ -302,39 +338,66 @@ static void wake_waiter(struct waiter *w)
 	put_task_struct(task);
 }
 
-/*
- * Go through the gate for all readers of this node; entry->opening is set.  A wake-up at the
- * gate costs a page of the writer's node, one at the entry does not.
- */
-static int open_entry(struct pernode_gate *gate, struct pernode_entry *entry, unsigned int state)
+/* The opener comes in, with all who wait for it: by the entry, or the gate if that is free. */
+static bool come_in(struct pernode_table *table, struct pernode_entry *entry,
+		    struct list_head *wake)
+{
+	struct pernode_gate *gate = table->gate;
+	struct waiter *w;
+	bool in, by_gate;
+	int readers;
+
+	do {
+		by_gate = atomic_read(&entry->word) & PERNODE_SHUT;
+		if (by_gate) {
+			node_set(entry->node, gate->wanted);
+			/* See take_wanted(). */
+			smp_store_release(&gate->look, 1);
+			/* Who writes looks when it has left: see open_wanted(). */
+			smp_mb();
+			if (!down_read_trylock(&gate->rwsem))
+				return false;
+			node_clear(entry->node, gate->wanted);
+		}
+		raw_spin_lock(&entry->lock);
+		readers = 1;
+		list_for_each_entry(w, &entry->waiters, list)
+			readers++;
+		if (by_gate)
+			enter_opening(gate, entry, readers);
+		in = by_gate || enter_many(table, entry, readers);
+		if (in) {
+			list_for_each_entry(w, &entry->waiters, list)
+				w->what = IN;
+			list_splice_init(&entry->waiters, wake);
+		}
+		raw_spin_unlock(&entry->lock);
+		if (by_gate)
+			up_read(&gate->rwsem);
+	} while (!in);
+	return true;
+}
+
+/* Come in for all readers of this node that wait; entry->opening is set. */
+static int open_entry(struct pernode_table *table, struct pernode_entry *entry, unsigned int state)
 {
 	struct waiter *w, *next;
-	int err = 0, others = 0;
 	LIST_HEAD(wake);
+	int err;
 
-	if (state == TASK_KILLABLE)
-		err = down_read_killable(&gate->rwsem);
-	else
-		down_read(&gate->rwsem);
+	err = rcuwait_wait_event(&entry->opener, come_in(table, entry, &wake), state);
+	/* Some may have come since.  Not before this has left @opener: there is one at a time. */
 	raw_spin_lock(&entry->lock);
-	if (err && !list_empty(&entry->waiters)) {
+	if (!list_empty(&entry->waiters)) {
 		w = list_first_entry(&entry->waiters, struct waiter, list);
 		w->what = OPENS;
 		list_move(&w->list, &wake);
 	} else {
 		entry->opening = false;
-	}
-	if (!err) {
-		list_for_each_entry(w, &entry->waiters, list) {
-			w->what = IN;
-			others++;
-		}
-		list_splice_init(&entry->waiters, &wake);
-		enter_opening(gate, entry, others);
+		if (err)
+			node_clear(entry->node, table->gate->wanted);
 	}
 	raw_spin_unlock(&entry->lock);
-	if (!err)
-		up_read(&gate->rwsem);
 	list_for_each_entry_safe(w, next, &wake, list)
 		wake_waiter(w);
 	return err;
@@ -369,13 +432,52 @@ static int wait_at_entry(struct pernode_entry *entry, struct waiter *w, unsigned
 	return err;
 }
 
+/*
+ * Spin once more?  For as long as a write phase may take: it moves each node's page to the
+ * writer and back, and writers follow each other.  To sleep and be woken moves two pages more
+ * for each task, and keeps who wakes from its work.  @until is 0 at first.
+ */
+static bool spin(struct pernode_table *table, u64 *until, unsigned int state)
+{
+	u64 now = local_clock();
+
+	if (!*until)
+		*until = now + nodes_weight(table->own) * PERNODE_SPIN_NS;
+	if (now >= *until || need_resched() || signal_pending_state(state, current))
+		return false;
+	cpu_relax();
+	return true;
+}
+
+/*
+ * Spin, node-locally, until the entry opens.  Not where nobody is sure to do that soon: where no
+ * reader had come, a writer leaves it closed; and one that sleeps waits for a long reader.
+ */
+static bool spin_to_enter(struct pernode_table *table, unsigned int state)
+{
+	struct pernode_entry *entry;
+	u64 until = 0;
+
+	do {
+		entry = local_entry(table);
+		if (enter(table, entry))
+			return true;
+		if (atomic_read(&entry->word) & (PERNODE_UNUSED | PERNODE_WAKE))
+			return false;
+	} while (spin(table, &until, state));
+	return false;
+}
+
 static int enter_slow(struct pernode_table *table, unsigned int state)
 {
 	struct waiter w = { .task = current, .what = WAITS };
-	struct pernode_entry *entry = local_entry(table);
+	struct pernode_entry *entry;
 	bool in, first;
 	int err;
 
+	if (spin_to_enter(table, state))
+		return 0;
+	entry = local_entry(table);
 	raw_spin_lock(&entry->lock);
 	in = enter(table, entry);
 	first = !in && !entry->opening;
@@ -391,7 +493,7 @@ static int enter_slow(struct pernode_table *table, unsigned int state)
 		if (err || w.what == IN)
 			return err;
 	}
-	return open_entry(table->gate, entry, state);
+	return open_entry(table, entry, state);
 }
 
 /* Lock an expanded lock for reading. */
@@ -453,9 +555,9 @@ EXPORT_SYMBOL_GPL(pernode_down_read_killable);
  * pernode_down_read_trylock - lock for reading, if that is possible at once
  * @sem: the lock
  *
- * With interrupts off it fails also when no reader has come on this node since the last
- * writer: opening the entry takes the gate, leaving the gate may wake a task, and the
- * caller may hold a run queue's lock.
+ * With interrupts off it fails also when this node's entry is closed with no writer in: opening
+ * the entry takes the gate, leaving the gate may wake a task, and the caller may hold a run
+ * queue's lock.
  *
  * Context: any but NMI; does not sleep, spin, allocate or, with interrupts off, wake.
  * Return: 1 if locked, else 0.
@@ -480,10 +582,11 @@ int pernode_down_read_trylock(struct pernode_rwsem *sem)
 	}
 	entry = local_entry(table);
 	old = atomic_read(&entry->word);
-	while (!in && state_of(old) == PERNODE_OPEN)
-		in = atomic_try_cmpxchg_acquire(&entry->word, &old, old + PERNODE_READER);
+	while (!in && !(old & PERNODE_SHUT))
+		in = atomic_try_cmpxchg_acquire(&entry->word, &old,
+						(old & ~PERNODE_STATE) + PERNODE_READER);
 	if (!in && !irqs_disabled() && down_read_trylock(&table->gate->rwsem)) {
-		enter_opening(table->gate, entry, 0);
+		enter_opening(table->gate, entry, 1);
 		up_read(&table->gate->rwsem);
 		in = true;
 	}
@@ -497,13 +600,10 @@ static void exit_entry(struct pernode_table *table)
 {
 	struct pernode_entry *entry = local_entry(table);
 
-	/* This reader is counted elsewhere, so what is closed stays so or is opened. */
-	if (unlikely(state_of(atomic_read(&entry->word)) == PERNODE_CLOSED)) {
-		atomic_dec_return_release(&table->gate->strays);
-		rcuwait_wake_up(&table->gate->writer);
-	} else {
+	if (likely(!(atomic_read(&entry->word) & PERNODE_SHUT)))
 		leave(table, entry);
-	}
+	else
+		leave_shut(table, entry);
 }
 
 /**
@@ -545,13 +645,16 @@ EXPORT_SYMBOL_GPL(pernode_up_read_non_owner);
  * another that no last reader will bring to 0: take from this to mend that.  Says whether
  * there was something to mend; somebody may have left meanwhile, unheard.
  */
-static bool balance(struct pernode_table *table)
+static bool balance(struct pernode_table *table, const nodemask_t *open)
 {
 	struct pernode_gate *gate = table->gate;
-	int node, lack = -atomic_xchg(&gate->strays, 0);
-	bool mended = lack;
+	int node, lack = 0;
+	bool mended;
 
-	for_each_node_mask(node, gate->open) {
+	if (atomic_read(&gate->strays))
+		lack = -atomic_xchg(&gate->strays, 0);
+	mended = lack;
+	for_each_node_mask(node, *open) {
 		atomic_t *word = &table->entry[node]->word;
 		int readers = readers_of(atomic_read(word));
 
@@ -561,7 +664,9 @@ static bool balance(struct pernode_table *table)
 		lack -= readers;
 		mended = true;
 	}
-	for_each_node_mask(node, gate->open) {
+	if (!lack)
+		return mended;
+	for_each_node_mask(node, *open) {
 		atomic_t *word = &table->entry[node]->word;
 		int take = min(lack, max(readers_of(atomic_read(word)), 0));
 
@@ -574,67 +679,209 @@ static bool balance(struct pernode_table *table)
 	return mended;
 }
 
+/* Are there readers in by this entry?  If the writer is about to @sleep, the last will wake it. */
+static bool entry_busy(struct pernode_entry *entry, bool sleep)
+{
+	int word = atomic_read_acquire(&entry->word);
+
+	if (sleep && readers_of(word) && !(word & PERNODE_WAKE))
+		word = atomic_fetch_or_acquire(PERNODE_WAKE, &entry->word);
+	return readers_of(word);
+}
+
 /*
  * Have all left?  Each count has to be 0, not only their sum: once closed, an entry is no
- * longer part of sums.  If not, the last reader to leave an entry wakes the writer.
+ * longer part of sums.  When they are, @strays is.
  */
-static bool drained(struct pernode_table *table)
+static bool drained(struct pernode_table *table, const nodemask_t *open, bool sleep)
 {
-	struct pernode_gate *gate = table->gate;
 	bool nobody;
 	int node;
 
 	do {
-		nobody = !atomic_read_acquire(&gate->strays);
-		for_each_node_mask(node, gate->open)
-			if (readers_of(atomic_read_acquire(&table->entry[node]->word)))
+		nobody = true;
+		for_each_node_mask(node, *open)
+			if (entry_busy(table->entry[node], sleep))
 				nobody = false;
-	} while (!nobody && balance(table));
+	} while (!nobody && balance(table, open));
 	return nobody;
 }
 
 /*
- * The writer has the gate.  Shut all open entries, at once, and wait for who is in.  The
- * gate's queue is what new readers meet, so there is nobody to starve, and no backing out but
- * for a signal.
+ * The writer has the gate.  Shut all open entries, at once, and wait for who is in.  New readers
+ * wait, so there is no starving, and no backing out but for a signal.
  */
-static int drain(struct pernode_table *table, unsigned int state)
+static noinline int drain(struct pernode_table *table, unsigned int state)
 {
 	struct pernode_gate *gate = table->gate;
-	int node, err;
+	nodemask_t open = gate->open;	/* the gate's page comes and goes meanwhile */
+	u64 until = 0;
+	int node, err = 0;
 
-	if (nodes_empty(gate->open))
+	if (nodes_empty(open))
 		return 0;
-	for_each_node_mask(node, gate->open)
-		atomic_or(PERNODE_DRAIN, &table->entry[node]->word);
-	err = rcuwait_wait_event(&gate->writer, drained(table), state);
-	for_each_node_mask(node, gate->open)
-		atomic_add(err ? PERNODE_OPEN - PERNODE_DRAIN : PERNODE_CLOSED - PERNODE_DRAIN,
-			   &table->entry[node]->word);
-	if (!err)
-		nodes_clear(gate->open);
-	return err;
+	for_each_node_mask(node, open)
+		atomic_or(PERNODE_SHUT, &table->entry[node]->word);
+	/* While it spins the writers behind it do, too. */
+	while (!drained(table, &open, false)) {
+		if (spin(table, &until, state))
+			continue;
+		err = rcuwait_wait_event(&gate->writer, drained(table, &open, true), state);
+		break;
+	}
+	for_each_node_mask(node, open) {
+		atomic_t *word = &table->entry[node]->word;
+
+		if (err)
+			atomic_andnot(PERNODE_SHUT | PERNODE_WAKE, word);
+		else if (!(atomic_read(word) & PERNODE_UNUSED))
+			node_set(node, gate->used);
+	}
+	if (err)
+		return err;
+	for_each_node_mask(node, open)
+		node_clear(node, gate->open);
+	if (!nodes_empty(gate->used))
+		WRITE_ONCE(gate->look, 1);
+	return 0;
+}
+
+/* The caller has the gate: open entries that are closed. */
+static void open_entries(struct pernode_table *table, const nodemask_t *nodes)
+{
+	struct pernode_gate *gate = table->gate;
+	int node, old;
+
+	for_each_node_mask(node, *nodes)
+		node_set(node, gate->open);
+	for_each_node_mask(node, *nodes) {
+		old = PERNODE_SHUT;
+		while (!atomic_try_cmpxchg(&table->entry[node]->word, &old,
+					   old & PERNODE_SHUT ?
+					   (old & ~PERNODE_STATE) | PERNODE_UNUSED : old))
+			;
+	}
+}
+
+/*
+ * Does a writer wait for the gate, asleep or not?  If so it will look for openers later, when it
+ * has left the gate or been killed.  Readers do not wait there.  A count would be surer, but
+ * each writer that comes would take the page for it.
+ */
+static bool writers_wait(struct pernode_gate *gate)
+{
+#if defined(CONFIG_RWSEM_SPIN_ON_OWNER) && !defined(CONFIG_PREEMPT_RT)
+	if (osq_is_locked(&gate->rwsem.osq))
+		return true;
+#endif
+	return rwsem_is_contended(&gate->rwsem);
+}
+
+/* Does an opener sleep?  Node by node: the mask as a whole changes meanwhile. */
+static bool any_wanted(struct pernode_table *table)
+{
+	int node;
+
+	for_each_node_mask(node, table->own)
+		if (node_isset(node, table->gate->wanted))
+			return true;
+	return false;
+}
+
+/* Take the nodes whose opener sleeps out of @wanted; @used is the caller's business. */
+static nodemask_t take_wanted(struct pernode_table *table)
+{
+	struct pernode_gate *gate = table->gate;
+	nodemask_t wanted = NODE_MASK_NONE;
+	int node;
+
+	/* First: who comes to be wanted after this looks will set it again. */
+	WRITE_ONCE(gate->look, 0);
+	smp_mb();
+	for_each_node_mask(node, table->own) {
+		if (!node_isset(node, gate->wanted))
+			continue;
+		node_clear(node, gate->wanted);
+		node_set(node, wanted);
+	}
+	return wanted;
+}
+
+static void wake_openers(struct pernode_table *table, const nodemask_t *nodes)
+{
+	int node;
+
+	for_each_node_mask(node, *nodes)
+		rcuwait_wake_up(&table->entry[node]->opener);
+}
+
+/*
+ * If nobody who writes is left to do it, open the entries that openers have come to meanwhile.
+ * Who has the gate by now, or waits for it, will look when it leaves.
+ */
+static void open_wanted(struct pernode_table *table)
+{
+	struct pernode_gate *gate = table->gate;
+	nodemask_t wanted;
+
+	/* The gate was left, or its queue, before this looks: see come_in(). */
+	smp_mb();
+	if (!READ_ONCE(gate->look) || !any_wanted(table) || writers_wait(gate) ||
+	    !down_read_trylock(&gate->rwsem))
+		return;
+	wanted = take_wanted(table);
+	open_entries(table, &wanted);
+	if (!nodes_empty(gate->used))
+		WRITE_ONCE(gate->look, 1);
+	up_read(&gate->rwsem);
+	wake_openers(table, &wanted);
+}
+
+/*
+ * The writer is about to leave: if no other wants in, or enough have been in, open the entries
+ * that readers came by before, as they may spin there, and those where they sleep.  Returns
+ * the nodes to wake them on: later, as an entry's page is quickly moved, and two for a task are
+ * not.
+ */
+static nodemask_t reopen(struct pernode_table *table, bool always)
+{
+	struct pernode_gate *gate = table->gate;
+	nodemask_t nodes, wanted = NODE_MASK_NONE;
+	int burst;
+
+	/* It writes the gate's page first: to read, and then to write, moves it twice. */
+	burst = atomic_inc_return(&gate->burst);
+	if (!READ_ONCE(gate->look) || (!always && burst < PERNODE_BURST && writers_wait(gate)))
+		return wanted;
+	atomic_set(&gate->burst, 0);
+	wanted = take_wanted(table);
+	nodes_or(nodes, gate->used, wanted);
+	nodes_clear(gate->used);
+	open_entries(table, &nodes);
+	return wanted;
 }
 
 /* Lock an expanded lock for writing. */
 static int write_table(struct pernode_rwsem *sem, int subclass, unsigned int state,
 		       unsigned long ip)
 {
-	struct rw_semaphore *gate = &sem->table->gate->rwsem;
+	struct pernode_gate *gate = sem->table->gate;
 	int err = 0;
 
 	rwsem_acquire(&sem->rwsem.dep_map, subclass, 0, ip);
 	if (state == TASK_KILLABLE)
-		err = down_write_killable(gate);
+		err = down_write_killable(&gate->rwsem);
 	else
-		down_write_nested(gate, subclass);
+		down_write_nested(&gate->rwsem, subclass);
 	if (!err) {
 		err = drain(sem->table, state);
 		if (err)
-			up_write(gate);
+			up_write(&gate->rwsem);
 	}
-	if (err)
+	if (err) {
+		open_wanted(sem->table);
 		rwsem_release(&sem->rwsem.dep_map, ip);
+	}
 	return err;
 }
 
@@ -691,11 +938,22 @@ int pernode_down_write_killable(struct pernode_rwsem *sem)
 }
 EXPORT_SYMBOL_GPL(pernode_down_write_killable);
 
+/* Not inline: a lock on one node does without what this has on its stack. */
+static noinline void up_write_table(struct pernode_table *table)
+{
+	nodemask_t wake = reopen(table, false);
+
+	up_write(&table->gate->rwsem);
+	wake_openers(table, &wake);
+	open_wanted(table);
+}
+
 /**
  * pernode_up_write - unlock what was locked for writing
  * @sem: the lock
  *
- * The entries stay closed: readers come through the gate and open them.
+ * It opens the entries, if there is no other writer, or too many have been.  The lock must live
+ * until this returns.
  *
  * Context: any in which a task may be woken.
  */
@@ -706,9 +964,20 @@ void pernode_up_write(struct pernode_rwsem *sem)
 		return;
 	}
 	rwsem_release(&sem->rwsem.dep_map, _RET_IP_);
-	up_write(&sem->table->gate->rwsem);
+	up_write_table(sem->table);
 }
 EXPORT_SYMBOL_GPL(pernode_up_write);
+
+static noinline void downgrade_table(struct pernode_table *table)
+{
+	nodemask_t wake = reopen(table, true);
+
+	downgrade_write(&table->gate->rwsem);
+	enter_opening(table->gate, local_entry(table), 1);
+	up_read(&table->gate->rwsem);
+	wake_openers(table, &wake);
+	open_wanted(table);
+}
 
 /**
  * pernode_downgrade_write - go on as a reader
@@ -718,16 +987,11 @@ EXPORT_SYMBOL_GPL(pernode_up_write);
  */
 void pernode_downgrade_write(struct pernode_rwsem *sem)
 {
-	struct pernode_gate *gate;
-
 	if (!sem->table) {
 		downgrade_write(&sem->rwsem);
 		return;
 	}
-	gate = sem->table->gate;
-	downgrade_write(&gate->rwsem);
-	enter_opening(gate, local_entry(sem->table), 0);
-	up_read(&gate->rwsem);
+	downgrade_table(sem->table);
 	lock_downgrade(&sem->rwsem.dep_map, _RET_IP_);
 }
 EXPORT_SYMBOL_GPL(pernode_downgrade_write);
@@ -736,20 +1000,31 @@ EXPORT_SYMBOL_GPL(pernode_downgrade_write);
  * pernode_rwsem_is_locked - is somebody in?
  * @sem: the lock
  *
- * For assertions: true if the caller holds the lock, but also when readers only have been in
- * since the last writer: adding up what comes and goes meanwhile would be no surer.
+ * For assertions: true if the caller holds the lock, but also when readers have been in since
+ * the last writer: adding up what comes and goes meanwhile would be no surer.
  *
  * Context: any.
  * Return: whether.
  */
 bool pernode_rwsem_is_locked(struct pernode_rwsem *sem)
 {
-	struct pernode_gate *gate;
+	struct pernode_table *table = sem->table;
+	int node;
 
-	if (!sem->table)
+	if (!table)
 		return rwsem_is_locked(&sem->rwsem);
-	gate = sem->table->gate;
-	return rwsem_is_locked(&gate->rwsem) || !nodes_empty(gate->open);
+	if (!(atomic_read(&local_entry(table)->word) & (PERNODE_SHUT | PERNODE_UNUSED)) ||
+	    rwsem_is_locked(&table->gate->rwsem))
+		return true;
+	/*
+	 * While a reader is in the entry that it came by is in @open, and not unused.  Node by
+	 * node: the mask as a whole changes meanwhile.
+	 */
+	for_each_node_mask(node, table->own)
+		if (node_isset(node, table->gate->open) &&
+		    !(atomic_read(&table->entry[node]->word) & PERNODE_UNUSED))
+			return true;
+	return false;
 }
 EXPORT_SYMBOL_GPL(pernode_rwsem_is_locked);
 
@@ -778,9 +1053,14 @@ EXPORT_SYMBOL_GPL(pernode_rwsem_is_write_locked);
  */
 bool pernode_rwsem_is_contended(struct pernode_rwsem *sem)
 {
-	if (!sem->table)
+	struct pernode_table *table = sem->table;
+	struct pernode_entry *entry;
+
+	if (!table)
 		return rwsem_is_contended(&sem->rwsem);
-	return state_of(atomic_read(&local_entry(sem->table)->word)) == PERNODE_DRAIN ||
-	       rwsem_is_contended(&sem->table->gate->rwsem);
+	entry = local_entry(table);
+	return ((atomic_read(&entry->word) & PERNODE_SHUT) &&
+		node_isset(entry->node, table->gate->open)) ||
+	       rwsem_is_contended(&table->gate->rwsem) || any_wanted(table);
 }
 EXPORT_SYMBOL_GPL(pernode_rwsem_is_contended);

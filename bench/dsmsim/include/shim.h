@@ -182,24 +182,27 @@ struct list_head {
 	struct list_head *next, *prev;
 };
 
+/* Where the kernel marks a write, as list_empty() may be asked without the lock. */
 static inline void INIT_LIST_HEAD(struct list_head *head)
 {
-	head->next = head;
+	WRITE_ONCE(head->next, head);
 	head->prev = head;
 }
 
 static inline void list_add_tail(struct list_head *item, struct list_head *head)
 {
-	item->next = head;
-	item->prev = head->prev;
-	head->prev->next = item;
+	struct list_head *prev = head->prev;
+
 	head->prev = item;
+	item->next = head;
+	item->prev = prev;
+	WRITE_ONCE(prev->next, item);
 }
 
 static inline void list_del(struct list_head *item)
 {
-	item->prev->next = item->next;
 	item->next->prev = item->prev;
+	WRITE_ONCE(item->prev->next, item->next);
 }
 
 /* Also asked without the list's lock, hence marked. */
@@ -256,6 +259,7 @@ extern unsigned int nr_node_ids;
 #define node_test_and_set(n, m)	\
 	(!!(__atomic_fetch_or(&(m).bits, 1UL << (n), __ATOMIC_SEQ_CST) & (1UL << (n))))
 #define nodes_clear(m)		WRITE_ONCE((m).bits, 0)
+#define nodes_or(d, a, b)	WRITE_ONCE((d).bits, READ_ONCE((a).bits) | READ_ONCE((b).bits))
 #define nodes_empty(m)		(!READ_ONCE((m).bits))
 #define nodes_weight(m)		__builtin_popcountl(READ_ONCE((m).bits))
 
@@ -342,6 +346,8 @@ u64 plat_clock(void);
 bool plat_passed(u64 ns);
 
 void cpu_relax(void);
+/* In exploration now and then; else each thread has a CPU to itself. */
+bool need_resched(void);
 void plat_spin_wait(const void *word, unsigned long value, size_t size);
 /* Returns when *word may have become other than value; looping is the caller's. */
 #define spin_wait(word, value)	plat_spin_wait(word, (unsigned long)(value), sizeof(*(word)))
@@ -364,7 +370,7 @@ u64 local_clock(void);
 void rcu_read_lock(void);
 void rcu_read_unlock(void);
 void synchronize_rcu(void);
-unsigned long start_poll_synchronize_rcu(void);
+unsigned long start_poll_synchronize_rcu_expedited(void);
 unsigned long get_state_synchronize_rcu(void);
 bool poll_state_synchronize_rcu(unsigned long seq);
 #define rcu_assign_pointer(p, v) smp_store_release(&(p), v)
@@ -457,6 +463,10 @@ struct rw_semaphore {
 	struct list_head wait_list;
 	struct lockdep_map dep_map;
 };
+
+/* Spinning writers queue up in the model, too. */
+#define CONFIG_RWSEM_SPIN_ON_OWNER 1
+#define osq_is_locked(osq)	(!!READ_ONCE(*(osq)))
 
 void __init_rwsem(struct rw_semaphore *sem, const char *name, struct lock_class_key *key);
 #define init_rwsem(sem)		__init_rwsem(sem, #sem, NULL)
