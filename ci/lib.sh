@@ -390,7 +390,8 @@ span_host_cpus() {
 
 # span_cpus_of N: the emulated CPUs of node N's vCPUs, where none has two
 span_cpus_of() {
-	local first=$(($1 / span_hosts * span_cpus))
+	local nth=$(($1 / span_hosts)) first
+	first=$((nth * span_cpus))
 	seq -s , $first $((first + span_cpus - 1))
 }
 

@@ -797,7 +797,7 @@ static nodemask_t take_wanted(struct pernode_table *table)
 
 	/* First: who comes to be wanted after this looks will set it again. */
 	WRITE_ONCE(gate->look, 0);
-	smp_mb();
+	smp_mb();	/* pairs with the release in come_in() */
 	for_each_node_mask(node, table->own) {
 		if (!node_isset(node, gate->wanted))
 			continue;
