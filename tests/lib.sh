@@ -221,11 +221,13 @@ guest_prepare_busy() {
 		echo "membench failed"'
 }
 
+busy_within=150	# s, a guest's boot
+
 # guest_is_busy LABEL: wait until it is at work
 guest_is_busy() {
-	wait_line "$cluster/share/data0" '^tick 2$' 150 >/dev/null || {
+	wait_line "$cluster/share/data0" '^tick 2$' $busy_within >/dev/null || {
 		span_report >&2
-		die "$1: the guest did not come to work within 150 s"
+		die "$1: the guest did not come to work within $busy_within s"
 	}
 }
 
@@ -254,8 +256,9 @@ mem_free() {
 		echo $free'
 }
 
-# guest_thrice TRANSPORT: a guest over two hosts, three times in a row on the same hosts; afterwards
-# no process is left, no memory is lost, and the logs are clean
+# guest_thrice TRANSPORT ROUNDS: a guest over two hosts, three times in a row on the same hosts, the
+# second time with as many rounds of litmus; afterwards no process is left, no memory is lost,
+# and the logs are clean
 guest_thrice() {
 	local commands run host status free=()
 	span_hosts=2 span_transport=$1 span_cpus=1
@@ -263,7 +266,7 @@ guest_thrice() {
 	guest_hosts --time-shift 2	# a page takes milliseconds
 	commands=(
 		'membench --topology; membench --size 1M --iterations 2'
-		'litmus --rounds 10 --timeout 250 shapes atomics split pte futex'
+		"litmus --rounds $2 --timeout 250 shapes atomics split pte futex"
 		'membench --size 512K --iterations 3 --json'
 	)
 	for run in 0 1 2; do
