@@ -145,6 +145,7 @@ static bool describe(void *lock, const volatile void *addr, char *text, size_t s
 const struct lock_ops LOCK_PERNODE = {
 	.name = LOCK_NAME,
 	.size = sizeof(struct pernode_rwsem),
+	.timed = true,
 	.init = init,
 	.destroy = destroy,
 	.down_read = rd,

@@ -16,6 +16,7 @@ typedef unsigned long (*lock_operation)(void *state, unsigned long arg);
  * struct lock_ops - a kind of lock
  * @name: in tables and on the command line
  * @size: of one, bytes; in pages of its own
+ * @timed: its loops bound the time that they spin, never the turns
  * @init: make one; @moves of pernode's moves have been seen, or all are done: -1
  * @destroy: free what it has allocated
  * @down_read: and the like: as the kernel's function of that name
@@ -32,6 +33,7 @@ typedef unsigned long (*lock_operation)(void *state, unsigned long arg);
 struct lock_ops {
 	const char *name;
 	size_t size;
+	bool timed;
 	void (*init)(void *lock, int moves);
 	void (*destroy)(void *lock);
 	void (*down_read)(void *lock);

@@ -79,6 +79,9 @@ struct thread {
 	void *arg;
 	enum wait wait;
 	const volatile void *watched;
+	u64 look;		/* it looks there again no sooner */
+	const volatile void *looked;	/* the word it read since the last cpu_relax() */
+	bool looked_about;	/* at more lines than that one's, or it wrote */
 	void *cpu;		/* its CPU's memory, or NULL */
 	int prio;
 };
@@ -91,6 +94,7 @@ struct sim_costs sim_costs = {
 struct sim_stats sim_stats;
 const char *sim_bug;
 u64 sim_limit;
+unsigned int sim_turns;
 unsigned int nr_node_ids;
 void (*sim_trace)(const char *what, const volatile void *addr, u64 old, u64 new);
 bool sim_quiet;
@@ -236,6 +240,18 @@ static struct entity *heap_pop(void)
 	return top;
 }
 
+static void heap_remove(struct entity *ent)
+{
+	/* Up to the top, and out. */
+	while (ent->pos) {
+		int up = (ent->pos - 1) / 2;
+
+		heap_put(ent->pos, heap[up]);
+		heap_put(up, ent);
+	}
+	heap_pop();
+}
+
 /* ---- who runs next ---- */
 
 static void make_ready(struct thread *th, u64 time)
@@ -349,16 +365,33 @@ static bool may(const struct page *page, int node, bool write)
 	return write ? page->owner == node : (page->nodes >> node) & 1;
 }
 
+/* The first look at that time or later of a thread that looks now and then. */
+static u64 next_turn(const struct thread *th, u64 time)
+{
+	u64 relax = max(sim_costs.relax, 1ULL);
+
+	return time <= th->look ? th->look : time + relax - 1 - (time - 1 - th->look) % relax;
+}
+
 static void wake_watchers(struct page *page, u64 which, u64 time)
 {
 	which &= page->watchers;
 	page->watchers &= ~which;
 	while (which) {
-		int i = __builtin_ctzll(which);
+		struct thread *th = &threads[__builtin_ctzll(which)];
 
 		which &= which - 1;
-		threads[i].watched = NULL;
-		make_ready(&threads[i], time);
+		th->watched = NULL;
+		if (th->wait == SPINS) {
+			make_ready(th, time);
+			continue;
+		}
+		/* It would look at a time of its own, so it has one. */
+		if (th->ent.pos != NOBODY)
+			heap_remove(&th->ent);
+		th->ent.time = min(th->ent.time, next_turn(th, time));
+		if (th != sim.cur)
+			heap_push(&th->ent);
 	}
 }
 
@@ -539,6 +572,13 @@ void sim_access(const volatile void *addr, bool write, bool plain)
 		return;
 	}
 	sim_stats.accesses++;
+	if (write)
+		me->looked_about = true;
+	else if (!plain && !me->looked)
+		me->looked = addr;
+	else if (!plain && (uintptr_t)me->looked / SMP_CACHE_BYTES !=
+		 (uintptr_t)addr / SMP_CACHE_BYTES)
+		me->looked_about = true;
 	catch_up();
 	node = me->task->node;
 	if (!may(page, node, write))
@@ -596,6 +636,7 @@ void sim_reset(enum sim_mode mode, int nodes, u64 seed)
 	sim_bug = NULL;
 	sim_interrupt = NULL;
 	sim_limit = NEVER;
+	sim_turns = 1;
 	sim.mode = mode;
 	sim.rng = sim_mix(seed);
 	sim.gp = 1;
@@ -864,14 +905,38 @@ int wake_up_state(struct task_struct *task, int state)
 	return 1;
 }
 
+/*
+ * A turn of a loop that looks at one line only will see the same until that line is written to or
+ * leaves the node, so up to sim_turns of them are one, which ends there.
+ */
+static void turn(struct thread *me)
+{
+	const volatile void *word = me->looked_about ? NULL : me->looked;
+	struct page *page = word ? &pages[((char *)word - arena) / PAGE_SIZE] : NULL;
+	u64 mine = 1ULL << me->ent.id;
+
+	me->looked = NULL;
+	me->looked_about = false;
+	me->look = me->ent.time + sim_costs.relax;
+	me->ent.time = me->look;
+	if (page && sim_turns > 1 && may(page, me->task->node, false)) {
+		me->ent.time += (sim_turns - 1) * sim_costs.relax;
+		me->watched = word;
+		page->watchers |= mine;
+	}
+	catch_up();
+	if (me->watched)
+		page->watchers &= ~mine;
+	me->watched = NULL;
+}
+
 void cpu_relax(void)
 {
 	struct thread *me = sim.cur;
 
 	sim_stats.accesses++;
 	if (sim.mode == SIM_TIMED) {
-		me->ent.time += sim_costs.relax;
-		catch_up();
+		turn(me);
 		return;
 	}
 	/* It waits for others, so they come first. */

@@ -50,6 +50,8 @@ enum sim_end {
 
 extern const char *sim_bug;
 extern u64 sim_limit;
+/* A loop may make so many turns in one, timed; for a lock that bounds time, never turns. */
+extern unsigned int sim_turns;
 
 void sim_reset(enum sim_mode mode, int nodes, u64 seed);
 void *sim_alloc(int node, size_t size, const char *kind);

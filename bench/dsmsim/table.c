@@ -251,6 +251,7 @@ static bool run_cell(const struct table_run *run, u64 seed, struct result *resul
 	int t;
 
 	sim_reset(SIM_TIMED, run->nodes, seed);
+	sim_turns = run->lock->timed ? 16 : 1;
 	memset(&x, 0, sizeof(x));
 	x.run = run;
 	make_lock(run);
