@@ -56,12 +56,17 @@ wait_line() {
 	return $status
 }
 
-# end_jobs PID...: end background jobs of this shell (a name that is no number: none)
+# main_shell: is this no subshell?  One that a signal meets right after its fork runs the traps of its
+# parent, which are to clean up once, at the end.
+main_shell() { [ "$BASHPID" = "$$" ]; }
+
+# end_jobs PID...: end background jobs of this shell (a name that is no number: none).  Killed: between its
+# fork and what it is to run a job may lose other signals.
 end_jobs() {
 	local pid
 	for pid; do
 		[ "$pid" != none ] || continue
-		kill "$pid" 2>/dev/null || true
+		kill -KILL "$pid" 2>/dev/null || true
 		wait "$pid" 2>/dev/null || true
 	done
 }
@@ -548,7 +553,7 @@ span_wait() {
 				"$(job_dir "$(span_host "${node[$pid]}")" "${span_jobs[${node[$pid]}]}")/err" >&2
 			if [ -z "$result" ]; then
 				result=$status
-				timeout 30 tail -f /dev/null &
+				sleep 30 &	# a bound on the wait below
 				late=$!
 			elif [ "$result" != "$status" ]; then
 				say "node ${node[$pid]} ended with status $status, another with $result"

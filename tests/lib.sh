@@ -20,6 +20,7 @@ mkdir -p "$work"
 finish() {
 	local status=$?
 	trap - EXIT
+	main_shell || exit $status
 	if [ $status != 0 ] && [ -n "${cluster-}" ]; then
 		[ -z "${span_jobs-}" ] || span_report >&2 || true
 		cluster_report >&2 || true
