@@ -139,6 +139,22 @@ static bool has_pages(const struct ns_conn *c)
 	return c->nr & 1;
 }
 
+static void on_completion(struct ib_cq *cq, void *arg)
+{
+	struct ns_conn *c = arg;
+
+	WRITE_ONCE(c->event, true);
+	wake_up(&c->wq);
+}
+
+/* Nothing more will come; the thread says so when it has taken what came before. */
+static void now_broken(struct ns_conn *c, const char *why)
+{
+	/* Pairs with receiver(). */
+	smp_store_release(&c->broken, why);
+	on_completion(NULL, c);
+}
+
 static void conn_lost(struct ns_conn *c, const char *why)
 {
 	WRITE_ONCE(c->broken, why);
@@ -367,7 +383,7 @@ static void complete_one(struct ns_conn *c, const struct ib_wc *wc)
 	const char *why;
 
 	if (wc->status != IB_WC_SUCCESS) {
-		conn_lost(c, ib_wc_status_msg(wc->status));
+		now_broken(c, ib_wc_status_msg(wc->status));
 	} else if (wc->wr_id & NS_WR_SEND) {
 		sent(c, (u32)wc->wr_id);
 	} else {
@@ -417,13 +433,35 @@ static void rdma_poll(struct ns_node *n, struct ns_page *p, bool write)
 	}
 }
 
+/*
+ * The connection is broken, and all that came over it is taken.  A peer that closes has had its
+ * last words, on the first connection, acknowledged before: they are the reason then.
+ */
+static void take_last_words(struct ns_conn *c)
+{
+	struct ns_rdma *r = c->n->link;
+	struct ns_conn *first = r->conn[c->peer][0];
+	unsigned int i;
+
+	if (c != first) {
+		mutex_lock(&first->rx);
+		for (i = 0; i < 2 * NS_DEPTH && poll_conn(first) > 0; i++)
+			;
+		mutex_unlock(&first->rx);
+	}
+	conn_lost(c, c->broken);
+}
+
 static int receiver(void *arg)
 {
 	struct ns_conn *c = arg;
 	u64 last = ktime_get_ns();
+	const char *broken;
 	int nr;
 
 	while (!kthread_should_stop()) {
+		/* Before the look at the queue: what came before it broke is there then. */
+		broken = smp_load_acquire(&c->broken);
 		mutex_lock(&c->rx);
 		nr = poll_conn(c);
 		mutex_unlock(&c->rx);
@@ -432,9 +470,8 @@ static int receiver(void *arg)
 			last = ktime_get_ns();
 			continue;
 		}
-		/* What came before the connection broke has been taken. */
-		if (READ_ONCE(c->broken))
-			conn_lost(c, c->broken);
+		if (broken)
+			take_last_words(c);
 		if (ktime_get_ns() - last < READ_ONCE(idle_us) * NSEC_PER_USEC)
 			continue;
 		WRITE_ONCE(c->event, false);
@@ -445,14 +482,6 @@ static int receiver(void *arg)
 	return 0;
 }
 
-static void on_completion(struct ib_cq *cq, void *arg)
-{
-	struct ns_conn *c = arg;
-
-	WRITE_ONCE(c->event, true);
-	wake_up(&c->wq);
-}
-
 /* The queue pair or the completion queue has failed, says the device; the thread ends the span. */
 static void on_error(struct ib_event *ev, void *arg)
 {
@@ -460,8 +489,7 @@ static void on_error(struct ib_event *ev, void *arg)
 
 	if (ev->event == IB_EVENT_COMM_EST || ev->event == IB_EVENT_QP_LAST_WQE_REACHED)
 		return;
-	WRITE_ONCE(c->broken, ib_event_msg(ev->event));
-	on_completion(NULL, c);
+	now_broken(c, ib_event_msg(ev->event));
 }
 
 /* ---- connections ---- */
@@ -614,9 +642,7 @@ static int on_conn_event(struct rdma_cm_id *id, struct rdma_cm_event *ev)
 		wake_up_all(&r->wq);
 		break;
 	case RDMA_CM_EVENT_DISCONNECTED:
-		/* The thread first takes what came before. */
-		WRITE_ONCE(c->broken, "the peer has closed it");
-		on_completion(NULL, c);
+		now_broken(c, "the peer has closed it");
 		break;
 	case RDMA_CM_EVENT_DEVICE_REMOVAL:
 		device_gone(r, id->device);
