@@ -104,6 +104,8 @@ static bool hold(struct ns_node *n, struct ns_page *p, const struct ns_msg *m)
 static void drop_contents(struct ns_node *n, struct ns_page *p, bool home)
 {
 	p->keep_ns = 0;
+	if (p->prefetched && p->c.want == NS_WANT_NONE)
+		ns_prefetch_over(n, p, false);
 	if (home)
 		return;
 	if (p->page)
@@ -275,8 +277,9 @@ static int step(struct ns_node *n, struct ns_page *p, u8 event, const struct ns_
 			ns_count(n, stolen);
 			p->fresh = false;
 		}
-		/* Somebody waits for it, unless it is what another node could not keep. */
-		if (p->c.state > before && !(m && m->type == NUMASPAN_DATA && m->have)) {
+		/* Somebody waits for it, if it is not prefetched nor what another could not keep. */
+		if (p->c.state > before && !p->prefetched &&
+		    !(m && m->type == NUMASPAN_DATA && m->have)) {
 			p->fresh = true;
 			p->granted_ns = ktime_get_ns();
 			if (m && m->type == NUMASPAN_GRANT)
@@ -346,8 +349,12 @@ int ns_access(struct ns_node *n, struct ns_page *p, bool write, struct page **pa
 
 	for (;;) {
 		spin_lock(&p->lock);
-		if (!ns_cache_allows(&p->c, write))
+		if (!ns_cache_allows(&p->c, write)) {
+			/* What is on its way is late, but it is used. */
+			if (p->prefetched)
+				ns_prefetch_over(n, p, true);
 			break;
+		}
 		if (!p->page) {
 			/* Zeros that nobody has touched. */
 			if (!fresh) {
@@ -393,15 +400,17 @@ int ns_access(struct ns_node *n, struct ns_page *p, bool write, struct page **pa
 }
 
 /**
- * ns_upgrade() - ask for permission to write to a page that is mapped for reading
+ * ns_request() - ask for a page without an access: a prefetch, or to write to one that is mapped
  * @n:		node
  * @p:		the page's entry
+ * @write:	for writing
  *
  * Context: may sleep, does not wait for a peer; see ns_access_ready().
+ * Return: 0; -EBUSY if there is no room for a copy; -EPROTO.
  */
-void ns_upgrade(struct ns_node *n, struct ns_page *p)
+int ns_request(struct ns_node *n, struct ns_page *p, bool write)
 {
-	step(n, p, NS_EV_WRITE, NULL, NULL);
+	return step(n, p, write ? NS_EV_WRITE : NS_EV_READ, NULL, NULL);
 }
 
 /**

@@ -45,6 +45,19 @@ bool ns_cache_reserve(struct ns_node *n, struct ns_page *p)
 }
 
 /**
+ * ns_cache_has_room() - is there room for copies that nobody waits for?
+ * @n:		node
+ *
+ * A part of the cache that the evictor frees is left to accesses.
+ *
+ * Context: any.
+ */
+bool ns_cache_has_room(const struct ns_node *n)
+{
+	return atomic_long_read(&n->cache_used) < n->cache_limit - max(n->cache_limit / 32, 4L);
+}
+
+/**
  * ns_cache_add() - a copy has arrived
  * @n:		node
  * @p:		page

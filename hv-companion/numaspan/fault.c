@@ -61,7 +61,7 @@ static vm_fault_t ns_vm_fault(struct vm_fault *vmf)
 	bool user = vmf->flags & FAULT_FLAG_USER;
 	struct ns_node *n = vmf->vma->vm_private_data;
 	struct ns_access_info info;
-	bool missed = false, unlocked = false;
+	bool missed = false, unlocked = false, prefetched;
 	vm_fault_t ret = VM_FAULT_SIGBUS;
 	u64 start = ktime_get_ns();
 	struct ns_page *p;
@@ -84,6 +84,8 @@ static vm_fault_t ns_vm_fault(struct vm_fault *vmf)
 			ns_observe_access(user, &info);
 			ns_hold_wait(n, p, info.token, start);
 			missed = true;
+			if (!write)
+				ns_prefetch(n, p->index);
 		}
 		/* While the lock is held: it keeps the transport from ending. */
 		if (n->transport->poll && err == -EAGAIN)
@@ -131,12 +133,17 @@ static vm_fault_t ns_vm_fault(struct vm_fault *vmf)
 	spin_lock(&p->lock);
 	if (!p->fresh && !missed)
 		ns_count(n, faults_local);
+	prefetched = p->prefetched;
+	if (prefetched)
+		ns_prefetch_over(n, p, true);
 	if (p->fresh)
 		ns_hold_used(n, p, ktime_get_ns());
 	/* Map for writing at once what nobody else has: it saves the second fault. */
 	if (p->c.state == NS_MODIFIED)
 		vmf->flags |= FAULT_FLAG_WRITE;
 	spin_unlock(&p->lock);
+	if (prefetched)
+		ns_prefetch(n, p->index);
 	vmf->page = page;
 	return VM_FAULT_LOCKED;
 }
@@ -193,7 +200,7 @@ static vm_fault_t ns_vm_page_mkwrite(struct vm_fault *vmf)
 	ns_observe_access(user, &info);
 	ns_hold_wait(n, p, info.token, start);
 	if (!ns_stopped(n))
-		ns_upgrade(n, p);
+		ns_request(n, p, true);
 	if (n->transport->poll)
 		n->transport->poll(n, p, true);
 	usual = min_t(u64, READ_ONCE(n->latency_ns), 10 * NSEC_PER_MSEC);

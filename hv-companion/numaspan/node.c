@@ -233,6 +233,8 @@ static int check(const struct numaspan_create *c, bool allow_unsafe)
 		return bad("timeout_ms", c->timeout_ms, "100..600000");
 	if (c->hold_us > 10000)
 		return bad("hold_us", c->hold_us, "0..10000");
+	if (c->prefetch > 256)
+		return bad("prefetch", c->prefetch, "0..256");
 	if (c->unsafe & ~(NUMASPAN_UNSAFE_NO_DRAIN | NUMASPAN_UNSAFE_NO_HOLD |
 			  NUMASPAN_UNSAFE_NO_INVAL))
 		return bad("unsafe", c->unsafe, "known bits");
@@ -252,6 +254,8 @@ static int check(const struct numaspan_create *c, bool allow_unsafe)
 		if (total > most)
 			return bad("sum of home_pages", total, "less than 2^51");
 	}
+	if (c->pad)
+		return bad("pad", c->pad, "0");
 	for (i = 0; i < ARRAY_SIZE(c->reserved); i++)
 		if (c->reserved[i])
 			return bad("reserved", c->reserved[i], "0");
@@ -298,6 +302,8 @@ int ns_node_create(struct ns_node *n, const struct numaspan_create *c)
 	n->unsafe = c->unsafe;
 	n->timeout_ms = c->timeout_ms;
 	n->hold_us = c->hold_us;
+	n->window_most = c->prefetch;
+	n->window = c->prefetch;
 	n->cache_limit = c->cache_pages;
 	memcpy(n->token, c->token, sizeof(n->token));
 	/* Pairs with the acquire in NUMASPAN_STATS. */

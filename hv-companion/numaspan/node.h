@@ -39,6 +39,7 @@
  * @reserved:	counted in ns_node.cache_used
  * @deferred:	a give-up waits in ns_node.deferred
  * @mapped:	may be in a page table; if not, giving it up needs no unmapping
+ * @prefetched:	asked for before any access, and none has come yet
  * @c:		the protocol's entry
  * @page:	the contents; NULL with permission means zeros that nobody has touched
  * @index:	page number in the span
@@ -52,6 +53,7 @@ struct ns_page {
 	bool reserved;
 	bool deferred;
 	bool mapped;
+	bool prefetched;
 	struct ns_cache c;
 	struct page *page;
 	u64 index;
@@ -74,11 +76,23 @@ struct ns_counters {
 	u64 msgs_out[16], msgs_in[16];
 	u64 evicted, held, stolen, drain_waits, stale, zeros_in, zeros_out;
 	u64 page_copies, refused;
+	u64 prefetched, prefetch_used;
 	u64 fault_ns[NUMASPAN_FAULT_BUCKETS];
 };
 
 #define ns_count(n, field)		this_cpu_inc((n)->counters->field)
 #define ns_count_add(n, field, v)	this_cpu_add((n)->counters->field, v)
+
+/* Reads of one task at consecutive pages: see prefetch.c. */
+struct ns_stream {
+	u64 last;	/* page */
+	s8 dir;		/* up or down; 0: not known yet */
+	u8 run;		/* pages so far, 3 and more are the same; 0: unused */
+	u16 window;
+	u16 ahead;	/* pages beyond the last that were asked for */
+};
+
+#define NS_STREAMS	4
 
 /* What a task faulted on last: the hold grows for an instruction that gets nowhere. */
 struct ns_task_slot {
@@ -88,6 +102,8 @@ struct ns_task_slot {
 	u64 recent[4];
 	u8 at;
 	u8 stuck;
+	u8 stream_at;
+	struct ns_stream stream[NS_STREAMS];
 };
 
 struct ns_node;
@@ -160,6 +176,8 @@ struct ns_node {
 	wait_queue_head_t wq[NS_WAIT_QUEUES];
 	struct ns_task_slot slots[NS_TASK_SLOTS];
 	u64 latency_ns;				/* moving average of a remote fault */
+	unsigned int window, window_most;	/* of prefetch: now, and as configured */
+	unsigned int window_used;
 
 	atomic_long_t cache_used ____cacheline_aligned_in_smp;
 	atomic_long_t cache_peak;
@@ -223,7 +241,7 @@ void ns_pages_free(struct ns_node *n);
 
 /* engine.c */
 int ns_access(struct ns_node *n, struct ns_page *p, bool write, struct page **page);
-void ns_upgrade(struct ns_node *n, struct ns_page *p);
+int ns_request(struct ns_node *n, struct ns_page *p, bool write);
 bool ns_access_ready(struct ns_node *n, struct ns_page *p, bool write);
 void ns_evict(struct ns_node *n, struct ns_page *p);
 void ns_defer_update(struct ns_node *n, struct ns_page *p, u64 due);
@@ -239,9 +257,14 @@ void ns_hold_used(struct ns_node *n, struct ns_page *p, u64 now);
 /* evict.c */
 bool ns_cache_reserve(struct ns_node *n, struct ns_page *p);
 void ns_cache_release(struct ns_node *n, struct ns_page *p);
+bool ns_cache_has_room(const struct ns_node *n);
 void ns_cache_add(struct ns_node *n, struct ns_page *p);
 int ns_evict_start(struct ns_node *n);
 void ns_evict_stop(struct ns_node *n);
+
+/* prefetch.c */
+void ns_prefetch(struct ns_node *n, u64 index);
+void ns_prefetch_over(struct ns_node *n, struct ns_page *p, bool used);
 
 /* fault.c */
 extern const struct vm_operations_struct ns_vm_ops;

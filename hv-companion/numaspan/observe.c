@@ -148,6 +148,8 @@ void ns_fill_stats(struct ns_node *n, struct numaspan_stats *s)
 		SUM(zeros_out);
 		SUM(page_copies);
 		SUM(refused);
+		SUM(prefetched);
+		SUM(prefetch_used);
 		for (i = 0; i < 16; i++) {
 			SUM(msgs_out[i]);
 			SUM(msgs_in[i]);
@@ -193,6 +195,8 @@ static int stats_show(struct seq_file *m, void *v)
 	SHOW(zeros_out);
 	SHOW(page_copies);
 	SHOW(refused);
+	SHOW(prefetched);
+	SHOW(prefetch_used);
 #undef SHOW
 	return 0;
 }

@@ -248,6 +248,7 @@ static const struct key keys[] = {
 	{ "cmdline", set_string, OF_SPAN(cmdline) },
 	{ "status_port", set_port, OF_SPAN(status_port), .lo = 1, .hi = 0xffff },
 	{ "hold", set_u32, OF_SPAN(hold_us), .hi = 1000000 },
+	{ "prefetch", set_u32, OF_SPAN(prefetch), .hi = 256 },
 	{ "address", set_address, OF_NODE(addr) },
 	{ "memory", set_u64, OF_NODE(memory), .needed = true, .lo = HUGE_SIZE, .hi = MAX_MEMORY,
 	  .multiple = HUGE_SIZE, .units = sizes,

@@ -80,7 +80,7 @@ int mem_create(struct vmm *vm)
 		.abi = NUMASPAN_ABI, .size = sizeof(nc), .span_id = c->span_id,
 		.epoch = vm->setup.epoch, .node = c->node, .nr_nodes = c->nr_nodes,
 		.transport = c->transport, .timeout_ms = c->timeout_ms, .hold_us = c->hold_us,
-		.cache_pages = c->nodes[c->node].cache / PAGE_SIZE,
+		.cache_pages = c->nodes[c->node].cache / PAGE_SIZE, .prefetch = c->prefetch,
 	};
 	u32 i;
 

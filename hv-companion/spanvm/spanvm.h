@@ -111,7 +111,7 @@ struct config {
 	const char *kernel, *initrd;
 	char *cmdline;
 	int status_port;	/* -1: none */
-	u32 hold_us;
+	u32 hold_us, prefetch;
 	u32 nr_nodes, node;	/* node: which one this process is */
 	struct node_cfg nodes[MAX_NODES];
 	u64 pages;		/* of the whole span */

@@ -241,6 +241,101 @@ static void run_nodes(int nodes, int transport)
 	span_down(&s);
 }
 
+/* Read pages @from, @from + @step and so on; true if each has what was written. */
+static bool read_pages(const struct span *s, long from, long step, long n)
+{
+	bool good = true;
+
+	for (; n; n--, from += step)
+		good &= load64(s->map[1] + from * PAGE) == (u64)from + 1;
+	return good;
+}
+
+/*
+ * 64 MiB of node 0, read by node 1: who reads on and on has few faults ask for a page, who jumps
+ * about has little asked for.  A fault for a page that is on its way waits, and asks for nothing.
+ */
+static void run_prefetch(int transport)
+{
+	enum { PAGES = 16384, ON = PAGES * 3 / 4, BACK = PAGES - ON, RANDOM = 4096 };
+	struct numaspan_stats st[5];
+	struct span s = { };
+	u64 rng = 1, prefetched, used, late = 0;
+	char what[SPAN_TEXT];
+	bool good;
+	long i, p;
+
+	span_args(&s.args, 2, PAGES, 2 * PAGES);
+	s.args.transport = transport;
+	s.args.prefetch = 32;
+	span_up(&s);
+	span_catch_sigbus(&s);
+	for (i = 0; i < PAGES; i++)
+		store64(s.map[0] + i * PAGE, i + 1);
+
+	span_stats(s.fd[1], &st[0]);
+	good = read_pages(&s, 0, 1, ON);
+	span_stats(s.fd[1], &st[1]);
+	used = st[1].prefetch_used - st[0].prefetch_used;
+	prefetched = st[1].prefetched - st[0].prefetched;
+	tap_ok(good && ON - (long long)used <= ON / 8,
+	       "prefetch: %d pages read in order: %lld were asked for by a fault", ON,
+	       ON - (long long)used);
+	tap_diag("%llu faults waited, most of them for a page on its way",
+		 st[1].faults_read - st[0].faults_read);
+	tap_ok(used * 100 >= prefetched * 95 && prefetched,
+	       "prefetch: %llu of %llu prefetched pages were used", used, prefetched);
+
+	good = read_pages(&s, PAGES - 1, -1, BACK);
+	span_stats(s.fd[1], &st[2]);
+	used = st[2].prefetch_used - st[1].prefetch_used;
+	tap_ok(good && BACK - (long long)used <= BACK / 8,
+	       "prefetch: %d pages read backwards: %lld were asked for by a fault", BACK,
+	       BACK - (long long)used);
+
+	for (i = 0; i < PAGES; i++)
+		store64(s.map[0] + i * PAGE, i + 1);
+	span_stats(s.fd[1], &st[2]);
+	for (i = 0; i < RANDOM; i++) {
+		rng = rng * 6364136223846793005ULL + 1442695040888963407ULL;
+		good &= read_pages(&s, (rng >> 33) % PAGES, 0, 1);
+	}
+	span_stats(s.fd[1], &st[3]);
+	prefetched = st[3].prefetched - st[2].prefetched;
+	tap_ok(good && prefetched * 20 < RANDOM,
+	       "prefetch: %d pages read in random order: %llu prefetched", RANDOM, prefetched);
+
+	/* Four pages are asked for after the third.  Who writes to them has them at once. */
+	for (p = 16; p < PAGES - 16; p += 1024) {
+		for (i = 0; i < 7; i++)
+			store64(s.map[0] + (p + i) * PAGE, p + i + 1);
+		good &= read_pages(&s, p, 1, 3);
+		for (i = 3; i < 7; i++)
+			store64(s.map[0] + (p + i) * PAGE, ~(u64)p);
+		for (i = 3; i < 7; i++)
+			late += load64(s.map[1] + (p + i) * PAGE) != ~(u64)p;
+	}
+	span_stats(s.fd[1], &st[4]);
+	tap_ok(good && !late && st[4].held == st[3].held && st[4].prefetched > st[3].prefetched,
+	       "prefetch: %llu pages, written before they were read: %llu old values, %llu held",
+	       st[4].prefetched - st[3].prefetched, late, st[4].held - st[3].held);
+	good = span_copies(&s, what);
+	tap_ok(good, "prefetch: %s", what);
+	span_down(&s);
+
+	span_args(&s.args, 2, 1024, 64);
+	s.args.transport = transport;
+	s.args.prefetch = 32;
+	span_up(&s);
+	for (i = 0; i < 1024; i++)
+		store64(s.map[0] + i * PAGE, i + 1);
+	good = read_pages(&s, 0, 1, 1024);
+	span_stats(s.fd[1], &st[0]);
+	tap_ok(good && st[0].cache_peak <= 64, "prefetch: at most %llu copies of 64",
+	       st[0].cache_peak);
+	span_down(&s);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -262,5 +357,6 @@ int main(int argc, char **argv)
 	}
 	run_nodes(2, transport);
 	run_nodes(3, transport);
+	run_prefetch(transport);
 	return tap_done();
 }

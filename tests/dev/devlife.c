@@ -122,7 +122,9 @@ static const struct field {
 	{ "home_pages[2]", AT(home_pages[2]), 8 },
 	{ "home_pages[63]", AT(home_pages[63]), 8 },
 	{ "reserved[0]", AT(reserved[0]), 8 },
-	{ "reserved[3]", AT(reserved[3]), 8 },
+	{ "prefetch", AT(prefetch), 4 },
+	{ "pad", AT(pad), 4 },
+	{ "reserved[2]", AT(reserved[2]), 8 },
 };
 
 static const struct {
@@ -163,7 +165,10 @@ static const struct {
 	{ "home_pages[0]", 1ULL << 50, ENOMEM },
 	{ "home_pages[1]", 1ULL << 40, ENOMEM },
 	{ "reserved[0]", 1, EINVAL },
-	{ "reserved[3]", 1ULL << 63, EINVAL },
+	{ "prefetch", 257, EINVAL },
+	{ "prefetch", ~0U, EINVAL },
+	{ "pad", 1, EINVAL },
+	{ "reserved[2]", 1ULL << 63, EINVAL },
 };
 
 static const struct field *field_of(const char *name)

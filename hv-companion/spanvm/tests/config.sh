@@ -49,6 +49,7 @@ good() {
 		cmdline = console=ttyS0
 		status_port = 0xf4
 		hold = 0
+		prefetch = 32
 		[node 0]
 		address = 10.0.0.1:7000
 		memory = 256M
@@ -157,6 +158,8 @@ value "status port of a serial port" status_port 0xf4 0x3f9
 value "status port of the reset register" status_port 0xf4 0x602
 value "hold too long" hold 0 1000001
 value "hold not a number" hold 0 adaptive
+value "prefetch too far" prefetch 32 257
+value "prefetch not a number" prefetch 32 yes
 without "no id" 'id =' 'no "id"'
 without "no key" 'key =' 'no "key"'
 without "no transport" 'transport =' 'no "transport"'
@@ -214,7 +217,7 @@ with "NUL byte" 'a\0000b' 'without NUL'
 expect "key before any section" 'conf:1: key "id"' --config conf --node 0
 good | sed '/^\[node 0\]/,$d' >conf
 expect "no nodes" 'no "\[node 0\]"' --config conf --node 0
-good | sed '/^\[span\]/,/^hold/d' >conf
+good | sed '/^\[span\]/,/^prefetch/d' >conf
 expect "no [span]" 'no "\[span\]"' --config conf --node 0
 : >conf
 expect "empty file" 'no "\[span\]"' --config conf --node 0

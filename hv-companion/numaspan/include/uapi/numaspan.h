@@ -56,7 +56,9 @@ struct numaspan_create {
 	__u64 cache_pages;	/* most copies of remote pages kept here; >= 64 */
 	__u64 home_pages[NUMASPAN_MAX_NODES];
 	__u8 token[NUMASPAN_TOKEN_LEN];	/* derived from the key; equal on all nodes */
-	__u64 reserved[4];
+	__u32 prefetch;		/* most pages asked for ahead of sequential reads, 0..256 */
+	__u32 pad;		/* 0 */
+	__u64 reserved[3];
 };
 
 struct numaspan_connect {
