@@ -277,7 +277,7 @@ static int step(struct ns_node *n, struct ns_page *p, u8 event, const struct ns_
 			ns_count(n, stolen);
 			p->fresh = false;
 		}
-		/* Somebody waits for it, if it is not prefetched nor what another could not keep. */
+		/* Somebody waits for it, if it is not prefetched or what another could not keep. */
 		if (p->c.state > before && !p->prefetched &&
 		    !(m && m->type == NUMASPAN_DATA && m->have)) {
 			p->fresh = true;
