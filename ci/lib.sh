@@ -519,11 +519,11 @@ span_start() {
 	done
 }
 
-# span_wait SECONDS: wait until all nodes' spanvm have ended.  The status is the
-# guest's; 124: time is up; 125: the guest panicked, or the nodes disagree.
+# span_wait SECONDS: wait until all nodes' spanvm have ended, the others within 30 s of the first.
+# The status is the guest's; 124: time is up; 125: the guest panicked, or the nodes disagree.
 # What went wrong is said, with a line for each process that hung.
 span_wait() {
-	local n pid status result='' left=$span_nodes panic late
+	local n pid status result='' panic
 	local -A node=()
 	for ((n = 0; n < span_nodes; n++)); do
 		host_wait "$(span_host "$n")" "${span_jobs[n]}" "$1" &
@@ -531,8 +531,7 @@ span_wait() {
 	done
 	wait_line "$cluster/share/console0" 'Kernel panic' "$1" >/dev/null &
 	panic=$!
-	late=none
-	while ((left > 0)); do
+	while ((${#node[@]} > 0)); do
 		status=0
 		wait -n -p pid || status=$?
 		case $pid in
@@ -542,27 +541,31 @@ span_wait() {
 			say "the guest panicked: $(grep -m 1 'Kernel panic' "$cluster/share/console0")"
 			result=125
 			break ;;
-		"$late")
-			say "after one node had ended, $left of $span_nodes went on for 30 s"
-			result=124
-			break ;;
 		*)
-			[ -n "${node[$pid]-}" ] || continue
-			((left -= 1))
-			[ "$status" = 0 ] || sed "s/^/node ${node[$pid]}: /" \
-				"$(job_dir "$(span_host "${node[$pid]}")" "${span_jobs[${node[$pid]}]}")/err" >&2
+			n=${node[$pid]-}
+			[ -n "$n" ] || continue
+			unset "node[$pid]"
+			[ "$status" = 0 ] || sed "s/^/node $n: /" \
+				"$(job_dir "$(span_host "$n")" "${span_jobs[n]}")/err" >&2
 			if [ -z "$result" ]; then
 				result=$status
-				sleep 30 &	# a bound on the wait below
-				late=$!
+				# From now on they have less time.
+				for pid in "${!node[@]}"; do
+					n=${node[$pid]}
+					end_jobs "$pid"
+					unset "node[$pid]"
+					host_wait "$(span_host "$n")" "${span_jobs[n]}" 30 &
+					node[$!]=$n
+				done
+			elif [ "$status" = 124 ]; then
+				result=124
 			elif [ "$result" != "$status" ]; then
-				say "node ${node[$pid]} ended with status $status, another with $result"
+				say "node $n ended with status $status, another with $result"
 				result=125
-			fi
-			unset "node[$pid]" ;;
+			fi ;;
 		esac
 	done
-	end_jobs "$panic" "$late" "${!node[@]}"
+	end_jobs "$panic" "${!node[@]}"
 	return "${result:-125}"
 }
 
