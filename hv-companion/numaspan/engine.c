@@ -394,9 +394,7 @@ int ns_access(struct ns_node *n, struct ns_page *p, bool write, struct page **pa
 	spin_unlock(&p->lock);
 	if (fresh)
 		__free_page(fresh);
-	if (step(n, p, write ? NS_EV_WRITE : NS_EV_READ, NULL, NULL) == -EBUSY)
-		return -EBUSY;
-	return -EAGAIN;
+	return ns_request(n, p, write) == -EBUSY ? -EBUSY : -EAGAIN;
 }
 
 /**
