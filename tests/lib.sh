@@ -131,6 +131,8 @@ device_tests() {
 		/share/devstress --transport "$1" --ops 60000 --burst 100 --cache 64 --pages 512
 	program "page references" 60 0 \
 		/share/devstress --transport "$1" --ops 20000 --pages 8 --pin
+	program "pages cleared" 60 0 \
+		/share/devstress --transport "$1" --ops 60000 --clear --cache 64
 
 	# Two processes, each one node, an address between them
 	host_spawn 0 /share/devstress --transport "$1" --ops 30000 --burst 100 --node 0 \

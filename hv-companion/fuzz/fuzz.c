@@ -50,7 +50,7 @@ static const char * const mode_names[NR_MODES] = {
 
 static const char * const event_names[] = {
 	"GETS", "GETX", "EVICT", "FWD_GETS", "FWD_GETX", "RECALL", "INV", "GRANT", "DATA", "ACK",
-	"DONE", "PING", "BYE", "read", "write", "evict", "closed",
+	"DONE", "PING", "BYE", "read", "write", "clear", "evict", "closed",
 };
 
 static const char state_names[] = "ISOM";
@@ -62,6 +62,7 @@ struct copy {
 	u8 map;
 	bool fresh;		/* granted and not yet used */
 	bool cleaning;		/* a close is under way, for whatever reason */
+	bool zeros;		/* they came, and permission has not */
 };
 
 struct page {
@@ -79,6 +80,7 @@ struct actor {
 	u8 node;
 	u8 page;
 	bool write;
+	bool clear;		/* a write to all of the page, which needs no contents */
 	bool waiting;
 	bool woken;
 };
@@ -143,6 +145,7 @@ static struct {
 	u64 accesses;
 	u64 touches;
 	u64 transfers;
+	u64 cleared;
 	u64 stops;
 	u64 stale;
 	u64 refused;
@@ -200,8 +203,8 @@ static void dump(const struct page *p)
 	printf("# page %d: home %u owner %u copyset %llx busy %u txn %llu ",
 	       (int)(p - w.page), p->home, p->dir.owner, p->dir.copyset, p->dir.busy,
 	       p->dir.txn);
-	printf("queued %llx/%llx/%llx last %u\n",
-	       p->dir.q_read, p->dir.q_write, p->dir.q_evict, p->last);
+	printf("queued %llx/%llx/%llx clear %llx last %u\n",
+	       p->dir.q_read, p->dir.q_write, p->dir.q_evict, p->dir.q_clear, p->last);
 	for (i = 0; i < w.nodes; i++) {
 		const struct copy *a = &p->at[i];
 
@@ -472,6 +475,12 @@ static void carry_out(struct page *p, u8 node, const struct ns_out *out, const s
 				fail(p, "node %u installs contents that did not come", node);
 			a->value = e->value;
 			break;
+		case NS_ACT_ZERO:
+			if (!e || ns_msg_has_page(e->m.type))
+				fail(p, "node %u has zeros in place of contents", node);
+			a->zeros = true;
+			total.cleared++;
+			break;
 		case NS_ACT_DROP:
 			a->value = POISON;
 			break;
@@ -550,6 +559,12 @@ static void step(struct page *p, u8 node, u8 event, const struct event *e)
 		a->fresh = true;
 
 	carry_out(p, node, &out, e);
+	/* Zeros are a write, which nobody sees before all others have given up. */
+	if (a->zeros && a->c.state == NS_MODIFIED) {
+		a->zeros = false;
+		a->value = ++w.next_value;
+		p->last = a->value;
+	}
 	if (w.tainted)
 		return;
 	if (for_home)
@@ -600,7 +615,8 @@ static void attempt(struct actor *t)
 	struct copy *a = &p->at[t->node];
 
 	if (!ns_cache_allows(&a->c, t->write) && may_go_on(a, t->write))
-		step(p, t->node, t->write ? NS_EV_WRITE : NS_EV_READ, NULL);
+		step(p, t->node, t->clear ? NS_EV_CLEAR : t->write ? NS_EV_WRITE : NS_EV_READ,
+		     NULL);
 	if (!ns_cache_allows(&a->c, t->write)) {
 		t->waiting = true;
 		return;
@@ -617,6 +633,7 @@ static void start_access(struct actor *t)
 	/* One page is hot. */
 	t->page = one_in(3) ? below(w.pages) : 0;
 	t->write = one_in(3);
+	t->clear = t->write && one_in(3);
 	attempt(t);
 }
 
@@ -703,7 +720,7 @@ static void forge(void)
 			m->grant = one_in(3) ? rnd() : below(4);
 			break;
 		case 4:
-			m->have = one_in(3) ? rnd() : below(2);
+			m->have = one_in(3) ? rnd() : below(3);
 			break;
 		case 5:
 			m->txn = one_in(3) ? rnd() : p->dir.txn + below(5) - 2;
@@ -716,7 +733,7 @@ static void forge(void)
 		m->from = one_in(20) ? rnd() : one_in(2) ? p->home : below(w.nodes);
 		m->requester = one_in(20) ? rnd() : below(w.nodes);
 		m->grant = one_in(20) ? rnd() : below(4);
-		m->have = one_in(20) ? rnd() : below(2);
+		m->have = one_in(20) ? rnd() : below(3);
 		m->txn = one_in(3) ? rnd() : p->dir.txn + below(5) - 2;
 		m->acks = one_in(20) ? rnd() : one_in(2) ? 0 : BIT_ULL(below(w.nodes));
 	}
@@ -878,7 +895,7 @@ static void hop(u64 *msgs, u8 type, u8 from, u8 to)
 	msgs[type] += from != to;
 }
 
-static void expect_access(struct expect *x, u8 home, u8 r, bool write, u64 *msgs)
+static void expect_access(struct expect *x, u8 home, u8 r, bool write, bool clear, u64 *msgs)
 {
 	u64 bit = BIT_ULL(r), others;
 
@@ -887,7 +904,7 @@ static void expect_access(struct expect *x, u8 home, u8 r, bool write, u64 *msgs
 	hop(msgs, write ? NUMASPAN_GETX : NUMASPAN_GETS, r, home);
 	hop(msgs, NUMASPAN_DONE, r, home);
 	others = x->known & ~bit;
-	if (x->have & bit) {
+	if ((x->have & bit) || clear) {
 		hop(msgs, NUMASPAN_GRANT, home, r);
 	} else {
 		hop(msgs, write ? NUMASPAN_FWD_GETX : NUMASPAN_FWD_GETS, home, x->owner);
@@ -949,26 +966,27 @@ static void counted_run(u64 steps)
 		memset(w.msgs, 0, sizeof(w.msgs));
 		t->page = p - w.page;
 		t->write = one_in(2);
+		t->clear = t->write && one_in(3);
 		if (evict) {
 			expect_evict(&x[t->page], p->home, t->node, want);
 			if (p->at[t->node].c.state != NS_INVALID)
 				step(p, t->node, NS_EV_EVICT, NULL);
 		} else {
-			expect_access(&x[t->page], p->home, t->node, t->write, want);
+			expect_access(&x[t->page], p->home, t->node, t->write, t->clear, want);
 			attempt(t);
 		}
 		come_to_rest();
 		for (i = 0; i < NUMASPAN_NR_MSGS; i++)
 			if (w.msgs[i] != want[i])
 				fail(p, "%s by node %u took %llu %s, not %llu",
-				     evict ? "eviction" : t->write ? "write" : "read", t->node,
-				     w.msgs[i], event_names[i], want[i]);
+				     evict ? "eviction" : t->clear ? "clear" : t->write ? "write" :
+				     "read", t->node, w.msgs[i], event_names[i], want[i]);
 	}
 }
 
 /* What docs/ and the header promise, in numbers: the page's home is node 0. */
 static const struct {
-	const char *before;	/* accesses that came before: r1 is a read by node 1 */
+	const char *before;	/* accesses that came before: r1 is a read by node 1; w, c, e */
 	const char *access;
 	u8 nodes;
 	u8 msgs;
@@ -1003,6 +1021,16 @@ static const struct {
 	{ "r1 r2",	"w1", 3, 6, 0 },
 	{ "r1 r2",	"w0", 3, 4, 0 },
 	{ "w1 r2 e1",	"r2", 3, 0, 0 },
+	{ "",		"c0", 2, 0, 0 },
+	{ "",		"c1", 2, 4, 0 },
+	{ "w1",		"c1", 2, 0, 0 },
+	{ "w1",		"c0", 2, 2, 0 },
+	{ "r1",		"c1", 2, 4, 0 },
+	{ "r1 e1",	"c1", 2, 4, 0 },
+	{ "w1",		"c2", 3, 5, 0 },
+	{ "w1 r2",	"c0", 3, 4, 0 },
+	{ "w1 r0",	"c2", 3, 6, 0 },
+	{ "w1 c2",	"r1", 3, 4, 1 },
 };
 
 static u64 sum_msgs(void)
@@ -1023,7 +1051,8 @@ static void play(const char *s)
 
 		memset(w.msgs, 0, sizeof(w.msgs));
 		t->page = 0;
-		t->write = *s == 'w';
+		t->clear = *s == 'c';
+		t->write = *s == 'w' || t->clear;
 		if (*s == 'e')
 			step(w.page, t->node, NS_EV_EVICT, NULL);
 		else
@@ -1065,13 +1094,17 @@ static const struct {
 } formats[] = {
 	{ 1, true, { .type = NUMASPAN_GETS, .from = 0 } },
 	{ 1, true, { .type = NUMASPAN_GETX, .from = 1, .have = 1 } },
+	{ 1, true, { .type = NUMASPAN_GETX, .from = 0, .have = NS_NEED_NOTHING } },
 	{ 1, true, { .type = NUMASPAN_EVICT, .from = 2 } },
 	{ 1, true, { .type = NUMASPAN_DONE, .from = 2, .txn = ~0ULL } },
 	{ 0, true, { .type = NUMASPAN_FWD_GETS, .from = 0, .requester = 2, .grant = NS_SHARED } },
 	{ 0, true, { .type = NUMASPAN_FWD_GETX, .from = 0, .requester = 2, .acks = 7 } },
 	{ 0, true, { .type = NUMASPAN_RECALL, .from = 0, .grant = NS_OWNED } },
 	{ 0, true, { .type = NUMASPAN_INV, .from = 0, .requester = 2 } },
+	{ 0, true, { .type = NUMASPAN_INV, .from = 0, .requester = 2, .have = NS_NEED_NOTHING } },
 	{ 0, true, { .type = NUMASPAN_GRANT, .from = 0, .grant = NS_MODIFIED, .acks = 4 } },
+	{ 0, true, { .type = NUMASPAN_GRANT, .from = 0, .grant = NS_MODIFIED,
+		     .have = NS_NEED_NOTHING } },
 	{ 0, true, { .type = NUMASPAN_DATA, .from = 2, .grant = NS_SHARED } },
 	{ 0, true, { .type = NUMASPAN_ACK, .from = 2 } },
 	{ 1, false, { .type = NUMASPAN_PING, .from = 0 } },
@@ -1084,7 +1117,14 @@ static const struct {
 	{ 0, false, { .type = NUMASPAN_INV, .from = 0, .requester = 3 } },
 	{ 0, false, { .type = NUMASPAN_INV, .from = 0, .requester = 64 } },
 	{ 0, false, { .type = NUMASPAN_GRANT, .from = 0, .grant = NS_MODIFIED + 1 } },
-	{ 1, false, { .type = NUMASPAN_GETX, .from = 0, .have = 2 } },
+	{ 1, false, { .type = NUMASPAN_GETX, .from = 0, .have = NS_NEED_NOTHING + 1 } },
+	{ 1, false, { .type = NUMASPAN_GETS, .from = 0, .have = NS_NEED_NOTHING } },
+	{ 0, false, { .type = NUMASPAN_FWD_GETX, .from = 0, .requester = 2,
+		      .have = NS_NEED_NOTHING } },
+	{ 0, false, { .type = NUMASPAN_GRANT, .from = 0, .grant = NS_SHARED,
+		      .have = NS_NEED_NOTHING } },
+	{ 0, false, { .type = NUMASPAN_DATA, .from = 2, .grant = NS_MODIFIED,
+		      .have = NS_NEED_NOTHING } },
 	{ 0, false, { .type = NUMASPAN_DATA, .from = 2, .acks = 8 } },
 	{ 0, false, { .type = NUMASPAN_DATA, .from = 2, .acks = 1ULL << 63 } },
 	{ 0, false, { .type = NUMASPAN_GETS, .from = 0 } },
@@ -1224,8 +1264,8 @@ int main(int argc, char **argv)
 	parse(argc, argv);
 	for (left = opt.seeds; left; left--, opt.seed++)
 		run_seed(opt.seed);
-	printf("steps=%llu accesses=%llu touches=%llu transfers=%llu ", total.steps, total.accesses,
-	       total.touches, total.transfers);
+	printf("steps=%llu accesses=%llu touches=%llu transfers=%llu cleared=%llu ", total.steps,
+	       total.accesses, total.touches, total.transfers, total.cleared);
 	printf("stale=%llu refused=%llu believed=%llu stops=%llu hash=%016llx\n",
 	       total.stale, total.refused, total.believed, total.stops,
 	       total.hash);

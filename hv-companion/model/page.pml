@@ -10,7 +10,7 @@
  * serve_read() ... serve_next()	the same
  * home_of_page's loop		ns_home_step(), a case for each message
  * node's loop			ns_cache_step(), a case for each event and message, and its caller:
- *   request			ns_access() where permission is missing (NS_EV_READ, NS_EV_WRITE)
+ *   request			ns_access() where permission is missing (NS_EV_READ, _WRITE, _CLEAR)
  *   start, look		the same, and the sleep of ns_vm_fault() until NS_ACT_WAKE
  *   abandon			a fault that ends before permission comes: a signal, a killed task
  *   evict			ns_evict() (NS_EV_EVICT)
@@ -35,7 +35,8 @@
  *
  * Contents are one bit: is this the last write?  A write makes every other copy old, in the slots
  * too, and NS_ACT_DROP makes the dropped one old, at home too.  The protocol does not look at
- * contents, so one bit says as much as 4096 bytes.
+ * contents, so one bit says as much as 4096 bytes.  Zeros in place of contents (NS_NEED_NOTHING) are
+ * a write at the moment when permission is complete.
  *
  * PLANT selects a bug to be found, REACH a place to be reached: `check' tries each.
  */
@@ -73,6 +74,9 @@
 #define P_TWO		12	/* the home does not wait for DONE */
 #define P_EVICT_ACK	13	/* an invalidation is acknowledged while an eviction still unmaps */
 #define P_NO_HOLD	14	/* nothing keeps a page until it was used once (waiters) */
+#define P_CLEAR_SPARES	15	/* the owner keeps its page when another node clears it */
+#define P_CLEAR_OWNER	16	/* who has become the owner before its clear is served gets zeros */
+#define P_CLEAR_STAYS	17	/* who has cleared a page once gets zeros for its next write */
 
 #define R_EARLY_ACK	1	/* an acknowledgment overtakes GRANT or DATA */
 #define R_RECALL_READERS 2	/* an owner evicts while others read */
@@ -85,6 +89,10 @@
 #define R_INV_INVALID	9	/* an invalidation of a copy dropped without a word */
 #define R_GRANT_READ	10	/* a read is granted without contents */
 #define R_TWO_EVICTS	11	/* a node evicts again before its first EVICT has arrived */
+#define R_CLEAR_MODIFIED 12	/* a Modified page is invalidated, for another node clears it */
+#define R_CLEAR_RECALLED 13	/* contents came to who wanted none, before that was served */
+#define R_CLEAR_EVICTING 14	/* an owner that evicts is invalidated by a clear */
+#define R_CLEAR_READERS	15	/* a clear waits for an owner and a reader */
 
 #define HERE(n)	assert(REACH != n)
 
@@ -105,10 +113,11 @@
 #define O 2
 #define M 3
 
-/* want, accesses, mappings, requests */
+/* want, accesses, mappings, requests; CLEAR only for accesses and requests */
 #define NONE	0
 #define READ	1
 #define WRITE	2
+#define CLEAR	3
 
 /* orders, and why a page is being closed */
 #define NO		0
@@ -121,10 +130,10 @@
 /* struct ns_cache of each node; a field that means nothing is kept 0 */
 byte state[N], want[N], closing[N], grant[N], close_grant[N], close_to[N];
 byte acks_due[N], acks_got[N];
-bool granted_f[N], evict_f[N];
+bool granted_f[N], evict_f[N], clear_f[N];
 
 /* struct ns_dir */
-byte copyset = BIT(HOME), q_read, q_write, q_have, q_evict;
+byte copyset = BIT(HOME), q_read, q_write, q_have, q_clear, q_evict;
 byte owner = HOME, requester, turn = HOME;
 bool busy;
 
@@ -132,7 +141,9 @@ bool busy;
 byte req[N], evict_n[N];
 bool req_have[N], done_n[N];
 byte order[N], ord_req[N], ord_grant[N], ord_acks[N];
+bool ord_clear[N];			/* INV: nobody needs the contents */
 byte gr[N], gr_acks[N];			/* GRANT: the state it grants */
+bool gr_zeros[N];
 byte dat[N], dat_acks[N];		/* DATA: the state it grants */
 bool dat_recall[N], dat_last[N];
 byte ack_n[N];				/* who acknowledges */
@@ -143,16 +154,16 @@ bool last[N], asleep[N], fresh[N];
 
 /* scratch, always 0 between steps */
 hidden byte t_r, t_i, t_others, t_readers;
-hidden byte t_have;
+hidden byte t_have, t_clear;
 
-#define allows(n, a)	(closing[n] == NO && state[n] >= ((a) == WRITE -> M : S))
+#define allows(n, a)	(closing[n] == NO && state[n] >= ((a) == READ -> S : M))
 #define ready(n)	(allows(n, acc[n]) || (closing[n] == NO && want[n] == NONE))
 
 #define quiet(n)	(want[n] == NONE && closing[n] == NO && !granted_f[n] && !evict_f[n] && \
-			 acks_due[n] == 0 && acks_got[n] == 0 && acc[n] == NONE && \
+			 acks_due[n] == 0 && acks_got[n] == 0 && acc[n] == NONE && !clear_f[n] && \
 			 !req[n] && !evict_n[n] && !done_n[n] && !order[n] && !gr[n] && !dat[n] && \
 			 !ack_n[n])
-#define at_rest		(all(quiet) && !busy && !(q_read | q_write | q_evict))
+#define at_rest		(all(quiet) && !busy && !(q_read | q_write | q_clear | q_evict))
 
 /* The node's copy is an order's to take away: told and not yet done. */
 #define told(n)		(order[n] != NO || (closing[n] != NO && closing[n] != EVICT))
@@ -266,9 +277,30 @@ inline serve_write()
 	if
 #if PLANT == P_STALE_HAVE
 	:: t_r == owner || t_have ->
+#elif PLANT == P_CLEAR_OWNER
+	:: !t_clear && (t_r == owner || (t_have && (copyset & BIT(t_r)))) ->
 #else
 	:: t_r == owner || (t_have && (copyset & BIT(t_r))) ->
 #endif
+		if
+		:: t_clear -> HERE(R_CLEAR_RECALLED)
+		:: else
+		fi;
+		t_clear = 0;
+		send_grant(t_r, M, t_others)
+#if PLANT == P_CLEAR_OWNER
+	:: t_clear ->
+#else
+	:: t_r != owner && t_clear ->
+#endif
+		if
+		:: t_others & ~BIT(owner) -> HERE(R_CLEAR_READERS)
+		:: else
+		fi;
+#if PLANT == P_CLEAR_SPARES
+		t_others = t_others & ~BIT(owner);
+#endif
+		gr_zeros[t_r] = true;
 		send_grant(t_r, M, t_others)
 	:: else ->
 		if
@@ -282,7 +314,9 @@ inline serve_write()
 	do
 	:: t_i < N ->
 		if
-		:: t_others & BIT(t_i) -> send_order(t_i, INV, t_r, 0, 0)
+		:: t_others & BIT(t_i) ->
+			send_order(t_i, INV, t_r, 0, 0);
+			ord_clear[t_i] = t_clear
 		:: else
 		fi;
 		t_i++
@@ -332,6 +366,7 @@ inline serve_next()
 		:: else -> t_r = (t_r + 1) % N
 		od;
 		t_have = q_have & BIT(t_r);
+		t_clear = (q_clear & BIT(t_r)) != 0;
 		busy = true;
 		turn = t_r;
 		requester = t_r;
@@ -345,6 +380,9 @@ inline serve_next()
 			:: q_write & BIT(t_r) ->
 				q_write = q_write & ~BIT(t_r);
 				q_have = q_have & ~BIT(t_r);
+#if PLANT != P_CLEAR_STAYS
+				q_clear = q_clear & ~BIT(t_r);
+#endif
 				serve_write()
 			:: else ->
 				q_evict = q_evict & ~BIT(t_r);
@@ -353,7 +391,8 @@ inline serve_next()
 			fi
 		fi;
 		t_r = 0;
-		t_have = 0
+		t_have = 0;
+		t_clear = 0
 	:: else
 	fi
 }
@@ -374,6 +413,7 @@ inline take_request(n)
 	fi;
 	if
 	:: req_have[n] -> q_have = q_have | BIT(n)
+	:: req[n] == CLEAR -> q_clear = q_clear | BIT(n)
 	:: else
 	fi;
 	req[n] = NONE;
@@ -433,6 +473,12 @@ inline try_complete(n)
 		:: grant[n] > state[n] -> state[n] = grant[n]
 		:: else
 		fi;
+		if
+		:: gr_zeros[n] -> write(n)
+		:: else
+		fi;
+		gr_zeros[n] = false;
+		clear_f[n] = false;
 		want[n] = NONE;
 		granted_f[n] = false;
 		grant[n] = 0;
@@ -449,10 +495,11 @@ inline try_complete(n)
 
 inline request(n, what)
 {
-	want[n] = what;
+	want[n] = (what == READ -> READ : WRITE);
 	assert(req[n] == NONE);
 	req[n] = what;
-	req_have[n] = state[n] != I
+	req_have[n] = state[n] != I;
+	clear_f[n] = what == CLEAR
 }
 
 inline local_access(n)
@@ -462,7 +509,7 @@ inline local_access(n)
 		/* The module maps for writing at once what nobody else has. */
 		map[n] = (state[n] == M -> WRITE : READ);
 		if
-		:: acc[n] == WRITE -> write(n)
+		:: acc[n] != READ -> write(n)
 		:: else
 		fi;
 		acc[n] = NONE;
@@ -471,7 +518,7 @@ inline local_access(n)
 		asleep[n] = true;
 		if
 		:: closing[n] == NO && want[n] == NONE ->
-			request(n, acc[n])
+			request(n, (acc[n] == CLEAR && state[n] != I -> WRITE : acc[n]))
 		:: else
 		fi
 	fi
@@ -548,10 +595,12 @@ inline giveup(n)
 {
 	assert(closing[n] == NO || (order[n] == INV && closing[n] == EVICT));
 	assert(!granted_f[n] && acks_got[n] == 0);
-	assert(order[n] != INV || state[n] != M);
+	assert(order[n] != INV || state[n] != M || ord_clear[n]);
 	assert(order[n] == INV || state[n] >= O);
 	if
-	:: order[n] == INV && state[n] == O -> HERE(R_INV_OWNED)
+	:: order[n] == INV && state[n] == M -> HERE(R_CLEAR_MODIFIED)
+	:: order[n] == INV && state[n] == O && !ord_clear[n] -> HERE(R_INV_OWNED)
+	:: order[n] == INV && state[n] >= O && evict_f[n] -> HERE(R_CLEAR_EVICTING)
 	:: order[n] == INV && closing[n] == EVICT -> HERE(R_INV_EVICTING)
 	:: order[n] == RECALL && want[n] != NONE -> HERE(R_RECALL_WANTED)
 	:: order[n] != INV && acc[n] != NONE && !asleep[n] -> HERE(R_STOLEN)
@@ -586,7 +635,8 @@ inline giveup(n)
 	order[n] = NO;
 	ord_req[n] = 0;
 	ord_grant[n] = 0;
-	ord_acks[n] = 0
+	ord_acks[n] = 0;
+	ord_clear[n] = false
 }
 
 inline granted(n, g, acks)
@@ -602,7 +652,8 @@ inline granted(n, g, acks)
 
 inline take_grant(n)
 {
-	assert(closing[n] == NO && !granted_f[n] && state[n] != I);
+	assert(closing[n] == NO && !granted_f[n]);
+	assert((gr_zeros[n] -> state[n] == I && clear_f[n] && gr[n] == M : state[n] != I));
 	granted(n, gr[n], gr_acks[n]);
 	gr[n] = I;
 	gr_acks[n] = 0
@@ -672,6 +723,8 @@ end:	do
 		accesses++; acc[n] = READ; local_access(n); check() }
 	:: d_step { accesses < ACCESSES && acc[n] == NONE ->
 		accesses++; acc[n] = WRITE; local_access(n); check() }
+	:: d_step { accesses < ACCESSES && acc[n] == NONE && state[n] == I ->
+		accesses++; acc[n] = CLEAR; local_access(n); check() }
 	/* look */
 	:: d_step { acc[n] != NONE && !asleep[n] -> local_access(n); check() }
 	/* abandon */
@@ -688,6 +741,8 @@ end:	do
 		request(n, READ); check() }
 	:: d_step { want[n] == NONE && closing[n] == NO && !allows(n, WRITE) ->
 		request(n, WRITE); check() }
+	:: d_step { want[n] == NONE && closing[n] == NO && state[n] == I ->
+		request(n, CLEAR); check() }
 	/* evict */
 	:: d_step { n != HOME && can_evict(n) -> local_evict(n); check() }
 #endif

@@ -203,6 +203,14 @@ static void apply(struct ns_node *n, struct ns_page *p, const struct ns_place *p
 			if (pl->self != pl->home)
 				ns_cache_add(n, p);
 			break;
+		case NS_ACT_ZERO:
+			if (p->page)
+				put_page(p->page);
+			p->page = NULL;
+			ns_count(n, cleared);
+			if (pl->self != pl->home)
+				ns_cache_add(n, p);
+			break;
 		case NS_ACT_SEND_PAGE:
 			/* Zeros that nobody has touched need no contents. */
 			*sent = p->page;
@@ -224,8 +232,8 @@ static void apply(struct ns_node *n, struct ns_page *p, const struct ns_place *p
 /* Does this access ask for a copy that needs room in the cache?  Under p->lock. */
 static bool wants_room(const struct ns_node *n, const struct ns_page *p, u8 event)
 {
-	return (event == NS_EV_READ || event == NS_EV_WRITE) &&
-	       !ns_cache_allows(&p->c, event == NS_EV_WRITE) &&
+	return (event == NS_EV_READ || event == NS_EV_WRITE || event == NS_EV_CLEAR) &&
+	       !ns_cache_allows(&p->c, event != NS_EV_READ) &&
 	       p->c.closing == NS_CLOSING_NO && p->c.want == NS_WANT_NONE &&
 	       ns_home(n, p->index) != n->self;
 }
@@ -282,7 +290,7 @@ static int step(struct ns_node *n, struct ns_page *p, u8 event, const struct ns_
 		    !(m && m->type == NUMASPAN_DATA && m->have)) {
 			p->fresh = true;
 			p->granted_ns = ktime_get_ns();
-			if (m && m->type == NUMASPAN_GRANT)
+			if (m && m->type == NUMASPAN_GRANT && m->have != NS_NEED_NOTHING)
 				ns_count(n, upgrades);
 		}
 		spin_unlock(&p->lock);
@@ -333,7 +341,7 @@ next:
  * ns_access() - get a page for the local node to map
  * @n:		node
  * @p:		the page's entry
- * @write:	for writing
+ * @access:	NS_EV_READ, NS_EV_WRITE or NS_EV_CLEAR
  * @page:	set to the page, locked and with a reference for the caller
  *
  * The lock on @page keeps it from being given up until the caller has put it into a page table.
@@ -342,8 +350,9 @@ next:
  * Return: 0; -EAGAIN if a peer must act first, see ns_access_ready(); -EBUSY if a copy must be
  * evicted first, wait on n->cache_wq; -ENOMEM; -ESHUTDOWN.
  */
-int ns_access(struct ns_node *n, struct ns_page *p, bool write, struct page **page)
+int ns_access(struct ns_node *n, struct ns_page *p, enum ns_event access, struct page **page)
 {
+	bool write = access != NS_EV_READ;
 	struct page *fresh = NULL, *pg;
 	bool ok;
 
@@ -394,21 +403,21 @@ int ns_access(struct ns_node *n, struct ns_page *p, bool write, struct page **pa
 	spin_unlock(&p->lock);
 	if (fresh)
 		__free_page(fresh);
-	return ns_request(n, p, write) == -EBUSY ? -EBUSY : -EAGAIN;
+	return ns_request(n, p, access) == -EBUSY ? -EBUSY : -EAGAIN;
 }
 
 /**
  * ns_request() - ask for a page without an access: a prefetch, or to write to one that is mapped
  * @n:		node
  * @p:		the page's entry
- * @write:	for writing
+ * @access:	NS_EV_READ, NS_EV_WRITE or NS_EV_CLEAR
  *
  * Context: may sleep, does not wait for a peer; see ns_access_ready().
  * Return: 0; -EBUSY if there is no room for a copy; -EPROTO.
  */
-int ns_request(struct ns_node *n, struct ns_page *p, bool write)
+int ns_request(struct ns_node *n, struct ns_page *p, enum ns_event access)
 {
-	return step(n, p, write ? NS_EV_WRITE : NS_EV_READ, NULL, NULL);
+	return step(n, p, access, NULL, NULL);
 }
 
 /**

@@ -58,7 +58,7 @@ static vm_fault_t ns_vm_fault(struct vm_fault *vmf)
 	bool nowait = vmf->flags & FAULT_FLAG_RETRY_NOWAIT;
 	bool retry = vmf->flags & FAULT_FLAG_ALLOW_RETRY;
 	bool intr = nowait || (vmf->flags & FAULT_FLAG_INTERRUPTIBLE);
-	bool user = vmf->flags & FAULT_FLAG_USER;
+	enum ns_event access = write ? NS_EV_WRITE : NS_EV_READ;
 	struct ns_node *n = vmf->vma->vm_private_data;
 	struct ns_access_info info;
 	bool missed = false, unlocked = false, prefetched;
@@ -74,14 +74,19 @@ static vm_fault_t ns_vm_fault(struct vm_fault *vmf)
 	if (!p)
 		return VM_FAULT_OOM;
 
+	if (write && ns_clears_pages(n)) {
+		ns_observe_access(vmf, &info);
+		if (ns_is_clear(n, &info))
+			access = NS_EV_CLEAR;
+	}
 	for (;;) {
 		enum waited w;
 
-		err = ns_access(n, p, write, &page);
+		err = ns_access(n, p, access, &page);
 		if (!err || err == -ENOMEM || ns_stopped(n))
 			break;
 		if (!missed) {
-			ns_observe_access(user, &info);
+			ns_observe_access(vmf, &info);
 			ns_hold_wait(n, p, info.token, start);
 			missed = true;
 			if (!write)
@@ -186,7 +191,6 @@ static bool upgrade_over(struct ns_node *n, struct ns_page *p, struct page *page
  */
 static vm_fault_t ns_vm_page_mkwrite(struct vm_fault *vmf)
 {
-	bool user = vmf->flags & FAULT_FLAG_USER;
 	struct ns_node *n = vmf->vma->vm_private_data;
 	struct ns_page *p = ns_page_get(n, vmf->pgoff);
 	struct ns_access_info info;
@@ -197,10 +201,10 @@ static vm_fault_t ns_vm_page_mkwrite(struct vm_fault *vmf)
 	if (lock_writable(n, p, vmf->page))
 		return VM_FAULT_LOCKED;
 	start = ktime_get_ns();
-	ns_observe_access(user, &info);
+	ns_observe_access(vmf, &info);
 	ns_hold_wait(n, p, info.token, start);
 	if (!ns_stopped(n))
-		ns_request(n, p, true);
+		ns_request(n, p, NS_EV_WRITE);
 	if (n->transport->poll)
 		n->transport->poll(n, p, true);
 	usual = min_t(u64, READ_ONCE(n->latency_ns), 10 * NSEC_PER_MSEC);

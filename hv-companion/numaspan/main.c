@@ -85,6 +85,17 @@ static long do_connect_rdma(struct ns_node *n, void __user *arg)
 	return n->transport->connect_rdma(n, &c);
 }
 
+static long do_clear_code(struct ns_node *n, void __user *arg)
+{
+	struct numaspan_clear_code c;
+
+	if (n->state == NUMASPAN_NEW)
+		return -ENXIO;
+	if (copy_from_user(&c, arg, sizeof(c)))
+		return -EFAULT;
+	return ns_clear_code(n, &c);
+}
+
 static long do_start(struct ns_node *n)
 {
 	if (n->state != NUMASPAN_CREATED)
@@ -161,6 +172,9 @@ static long dev_ioctl(struct file *f, unsigned int cmd, unsigned long arg)
 		break;
 	case NUMASPAN_CONNECT_RDMA:
 		ret = do_connect_rdma(n, p);
+		break;
+	case NUMASPAN_CLEAR_CODE:
+		ret = do_clear_code(n, p);
 		break;
 	case NUMASPAN_START:
 		ret = do_start(n);

@@ -155,6 +155,7 @@ struct ns_node *ns_node_alloc(void)
 	for (i = 0; i < NS_WAIT_QUEUES; i++)
 		init_waitqueue_head(&n->wq[i]);
 	init_waitqueue_head(&n->cache_wq);
+	seqlock_init(&n->clear_lock);
 	spin_lock_init(&n->lru_lock);
 	INIT_LIST_HEAD(&n->lru);
 	init_waitqueue_head(&n->evict_wq);

@@ -20,6 +20,7 @@
 #include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/percpu.h>
+#include <linux/seqlock.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
@@ -76,7 +77,7 @@ struct ns_counters {
 	u64 msgs_out[16], msgs_in[16];
 	u64 evicted, held, stolen, drain_waits, stale, zeros_in, zeros_out;
 	u64 page_copies, refused;
-	u64 prefetched, prefetch_used;
+	u64 prefetched, prefetch_used, cleared;
 	u64 fault_ns[NUMASPAN_FAULT_BUCKETS];
 };
 
@@ -178,6 +179,8 @@ struct ns_node {
 	u64 latency_ns;				/* moving average of a remote fault */
 	unsigned int window, window_most;	/* of prefetch: now, and as configured */
 	unsigned int window_used;
+	seqlock_t clear_lock;			/* guards the next two */
+	u64 clear_start, clear_end;		/* of the code that clears pages */
 
 	atomic_long_t cache_used ____cacheline_aligned_in_smp;
 	atomic_long_t cache_peak;
@@ -240,8 +243,8 @@ void ns_pages_unmap(struct ns_node *n);
 void ns_pages_free(struct ns_node *n);
 
 /* engine.c */
-int ns_access(struct ns_node *n, struct ns_page *p, bool write, struct page **page);
-int ns_request(struct ns_node *n, struct ns_page *p, bool write);
+int ns_access(struct ns_node *n, struct ns_page *p, enum ns_event access, struct page **page);
+int ns_request(struct ns_node *n, struct ns_page *p, enum ns_event access);
 bool ns_access_ready(struct ns_node *n, struct ns_page *p, bool write);
 void ns_evict(struct ns_node *n, struct ns_page *p);
 void ns_defer_update(struct ns_node *n, struct ns_page *p, u64 due);
@@ -266,20 +269,27 @@ void ns_evict_stop(struct ns_node *n);
 void ns_prefetch(struct ns_node *n, u64 index);
 void ns_prefetch_over(struct ns_node *n, struct ns_page *p, bool used);
 
+/* clear.c */
+struct ns_access_info;
+int ns_clear_code(struct ns_node *n, const struct numaspan_clear_code *c);
+bool ns_clears_pages(const struct ns_node *n);
+bool ns_is_clear(struct ns_node *n, const struct ns_access_info *info);
+
 /* fault.c */
 extern const struct vm_operations_struct ns_vm_ops;
 
 /* observe.c */
 struct ns_access_info {
-	u64 gpa;
+	u64 gpa;	/* with its offset in the page; not a guest's: an address of the process */
 	unsigned long ip;
 	u32 token;	/* stands for the registers: equal if the task has not run */
 	u32 vcpu;
 	bool kvm;
 	bool walk;
+	bool exact;	/* gpa and ip are those of the instruction that has faulted */
 };
 
-void ns_observe_access(bool user, struct ns_access_info *info);
+void ns_observe_access(const struct vm_fault *vmf, struct ns_access_info *info);
 void ns_fill_stats(struct ns_node *n, struct numaspan_stats *s);
 void ns_observe_fault_time(struct ns_node *n, u64 ns);
 void ns_debugfs_add(struct ns_node *n);

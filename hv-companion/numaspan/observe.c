@@ -3,7 +3,8 @@
  * What the module knows about the accesses it serves: counters, and who made the access.
  *
  * KVM's tracepoint kvm_page_fault fires just before KVM faults the page in, on the same task; a
- * probe on it keeps guest-physical address, instruction pointer and error code by task.  The
+ * probe on it keeps guest-physical address, instruction pointer and error code by task.  They are
+ * believed for a fault at the same page while the CPU has not been back in the guest.  The
  * probe reads registers only: a probe that walked guest memory could fault into this module.
  */
 #include <linux/debugfs.h>
@@ -29,8 +30,11 @@ DECLARE_TRACE(kvm_page_fault,
 
 struct access_slot {
 	struct task_struct *task;
+	struct kvm_vcpu *of;
+	u64 exits;	/* of that vCPU so far */
 	u64 gpa;
 	u64 error;
+	unsigned long page;	/* where this process has it */
 	unsigned long ip;
 	u32 token;
 	u32 vcpu;
@@ -53,6 +57,9 @@ static void probe(void *data, struct kvm_vcpu *vcpu, u64 gpa, u64 error)
 
 	if (!test_bit(VCPU_REGS_RIP, (unsigned long *)&vcpu->arch.regs_avail))
 		static_call(kvm_x86_cache_reg)(vcpu, VCPU_REGS_RIP);
+	s->of = vcpu;
+	s->exits = vcpu->stat.exits;
+	s->page = kvm_vcpu_gfn_to_hva(vcpu, gpa >> PAGE_SHIFT);
 	s->gpa = gpa;
 	s->error = error;
 	s->ip = vcpu->arch.regs[VCPU_REGS_RIP];
@@ -61,19 +68,32 @@ static void probe(void *data, struct kvm_vcpu *vcpu, u64 gpa, u64 error)
 	WRITE_ONCE(s->task, current);
 }
 
+/* Is the access the one that the guest's CPU has left the guest for? */
+static bool is_guests(const struct access_slot *s, const struct vm_fault *vmf)
+{
+	/* Not NULL only in KVM_RUN, and then it is the current task's. */
+	const struct kvm_vcpu *vcpu = kvm_get_running_vcpu();
+
+	return vcpu && READ_ONCE(s->task) == current && s->of == vcpu &&
+	       s->exits == vcpu->stat.exits && s->page == (vmf->address & PAGE_MASK);
+}
+
 /**
  * ns_observe_access() - who makes the access that has just faulted?
- * @user:	the fault came from user mode, so not from KVM
+ * @vmf:	the fault
  * @info:	filled in
  *
  * Context: the faulting task.
  */
-void ns_observe_access(bool user, struct ns_access_info *info)
+void ns_observe_access(const struct vm_fault *vmf, struct ns_access_info *info)
 {
 	const struct access_slot *s = slot();
+	bool user = vmf->flags & FAULT_FLAG_USER;
 
 	memset(info, 0, sizeof(*info));
-	if (user || READ_ONCE(s->task) != current) {
+	if (user || !is_guests(s, vmf)) {
+		info->exact = user;
+		info->gpa = vmf->real_address;
 		if (current->mm) {
 			info->ip = instruction_pointer(task_pt_regs(current));
 			info->token = jhash(task_pt_regs(current), sizeof(struct pt_regs), 0);
@@ -81,6 +101,7 @@ void ns_observe_access(bool user, struct ns_access_info *info)
 		return;
 	}
 	info->kvm = true;
+	info->exact = true;
 	info->gpa = s->gpa;
 	info->ip = s->ip;
 	info->token = s->token;
@@ -150,6 +171,7 @@ void ns_fill_stats(struct ns_node *n, struct numaspan_stats *s)
 		SUM(refused);
 		SUM(prefetched);
 		SUM(prefetch_used);
+		SUM(cleared);
 		for (i = 0; i < 16; i++) {
 			SUM(msgs_out[i]);
 			SUM(msgs_in[i]);
@@ -197,6 +219,7 @@ static int stats_show(struct seq_file *m, void *v)
 	SHOW(refused);
 	SHOW(prefetched);
 	SHOW(prefetch_used);
+	SHOW(cleared);
 #undef SHOW
 	return 0;
 }

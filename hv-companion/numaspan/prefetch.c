@@ -66,7 +66,7 @@ static bool ask(struct ns_node *n, u64 index)
 	spin_unlock(&p->lock);
 	if (!missing)
 		return true;
-	err = ns_request(n, p, false);
+	err = ns_request(n, p, NS_EV_READ);
 	if (!err) {
 		ns_count(n, prefetched);
 		return true;

@@ -121,6 +121,8 @@ bool ns_msg_has_page(u8 type)
  */
 int ns_msg_check(const struct ns_place *pl, const struct ns_msg *m, const char **why)
 {
+	bool may_clear = m->type == NUMASPAN_GETX || m->type == NUMASPAN_INV ||
+			 (m->type == NUMASPAN_GRANT && m->grant == NS_MODIFIED);
 	u64 nodes = pl->nr_nodes == 64 ? ~0ULL : BIT_ULL(pl->nr_nodes) - 1;
 
 	*why = NULL;
@@ -128,7 +130,8 @@ int ns_msg_check(const struct ns_place *pl, const struct ns_msg *m, const char *
 		*why = "unknown message type";
 	else if (m->from >= pl->nr_nodes || m->requester >= pl->nr_nodes)
 		*why = "node number out of range";
-	else if (m->grant > NS_MODIFIED || m->have > 1)
+	else if (m->grant > NS_MODIFIED ||
+		 m->have > (may_clear ? NS_NEED_NOTHING : NS_HAVE_CONTENTS))
 		*why = "permission out of range";
 	else if (m->acks & ~nodes)
 		*why = "acknowledgment mask out of range";
@@ -159,13 +162,17 @@ static void serve_read(const struct ns_place *pl, struct ns_dir *d, u8 r, bool h
 }
 
 /* Start the transaction that @r's write asks for: every other copy goes. */
-static void serve_write(const struct ns_place *pl, struct ns_dir *d, u8 r, bool have,
+static void serve_write(const struct ns_place *pl, struct ns_dir *d, u8 r, bool have, bool clear,
 			struct ns_out *out)
 {
 	u64 others = d->copyset & ~BIT_ULL(r);
 	struct ns_msg *m;
+	u8 need = NS_HAVE_NOTHING;
 
 	if (r == d->owner || (have && (d->copyset & BIT_ULL(r)))) {
+		m = send(out, NS_ACT_SEND, BIT_ULL(r), NUMASPAN_GRANT, pl->self, d->txn);
+	} else if (clear) {
+		need = NS_NEED_NOTHING;
 		m = send(out, NS_ACT_SEND, BIT_ULL(r), NUMASPAN_GRANT, pl->self, d->txn);
 	} else {
 		others &= ~BIT_ULL(d->owner);
@@ -174,10 +181,12 @@ static void serve_write(const struct ns_place *pl, struct ns_dir *d, u8 r, bool 
 		m->requester = r;
 	}
 	m->grant = NS_MODIFIED;
+	m->have = need;
 	m->acks = others;
 	if (others) {
 		m = send(out, NS_ACT_SEND, others, NUMASPAN_INV, pl->self, d->txn);
 		m->requester = r;
+		m->have = need;
 	}
 	d->owner = r;
 	d->copyset = BIT_ULL(r);
@@ -222,7 +231,7 @@ static void serve_next(const struct ns_place *pl, struct ns_dir *d, struct ns_ou
 			serve_read(pl, d, r, have, out);
 		} else if (d->q_write & bit) {
 			d->q_write &= ~bit;
-			serve_write(pl, d, r, have, out);
+			serve_write(pl, d, r, have, d->q_clear & bit, out);
 		} else {
 			d->q_evict &= ~bit;
 			d->requester = pl->home;
@@ -230,6 +239,7 @@ static void serve_next(const struct ns_place *pl, struct ns_dir *d, struct ns_ou
 			return;
 		}
 		d->q_have &= ~bit;
+		d->q_clear &= ~bit;
 		return;
 	}
 }
@@ -260,8 +270,10 @@ int ns_home_step(const struct ns_place *pl, struct ns_dir *d, const struct ns_ms
 			d->q_read |= bit;
 		else
 			d->q_write |= bit;
-		if (m->have)
+		if (m->have == NS_HAVE_CONTENTS)
 			d->q_have |= bit;
+		else if (m->have == NS_NEED_NOTHING)
+			d->q_clear |= bit;
 		break;
 	case NUMASPAN_EVICT:
 		if (m->from == pl->home)
@@ -288,16 +300,17 @@ static void try_complete(const struct ns_place *pl, struct ns_cache *c, struct n
 	if (c->grant > c->state)
 		c->state = c->grant;
 	c->want = NS_WANT_NONE;
-	c->flags &= ~NS_CF_GRANTED;
+	c->flags &= ~(NS_CF_GRANTED | NS_CF_CLEAR);
 	c->acks_due = 0;
 	c->acks_got = 0;
 	send(out, NS_ACT_SEND, BIT_ULL(pl->home), NUMASPAN_DONE, pl->self, c->txn);
 	act(out, NS_ACT_WAKE);
 }
 
-static int local_access(const struct ns_place *pl, struct ns_cache *c, bool write,
+static int local_access(const struct ns_place *pl, struct ns_cache *c, u8 event,
 			struct ns_out *out)
 {
+	bool write = event != NS_EV_READ;
 	struct ns_msg *m;
 
 	if (ns_cache_allows(c, write))
@@ -308,7 +321,12 @@ static int local_access(const struct ns_place *pl, struct ns_cache *c, bool writ
 	c->want = write ? NS_WANT_WRITE : NS_WANT_READ;
 	m = send(out, NS_ACT_SEND, BIT_ULL(pl->home), write ? NUMASPAN_GETX : NUMASPAN_GETS,
 		 pl->self, 0);
-	m->have = c->state != NS_INVALID;
+	if (c->state != NS_INVALID) {
+		m->have = NS_HAVE_CONTENTS;
+	} else if (event == NS_EV_CLEAR) {
+		m->have = NS_NEED_NOTHING;
+		c->flags |= NS_CF_CLEAR;
+	}
 	return 0;
 }
 
@@ -343,7 +361,7 @@ static int closed(const struct ns_place *pl, struct ns_cache *c, struct ns_out *
 		m = send(out, NS_ACT_SEND_PAGE, BIT_ULL(c->close_to), NUMASPAN_DATA, pl->self,
 			 c->txn);
 		m->grant = c->close_grant;
-		m->have = why == NUMASPAN_RECALL;
+		m->have = why == NUMASPAN_RECALL ? NS_HAVE_CONTENTS : NS_HAVE_NOTHING;
 		m->acks = c->acks_due;
 		c->acks_due = 0;
 	}
@@ -368,8 +386,8 @@ static int giveup(const struct ns_place *pl, struct ns_cache *c, const struct ns
 		return bad(out, "order for a page that is being given up");
 	if ((c->flags & NS_CF_GRANTED) || c->acks_got)
 		return bad(out, "order during this node's own transaction");
-	if (inv && c->state == NS_MODIFIED)
-		return bad(out, "invalidation of a Modified page");
+	if (inv && c->state == NS_MODIFIED && m->have != NS_NEED_NOTHING)
+		return bad(out, "invalidation of a Modified page whose contents are needed");
 	if (!inv && c->state < NS_OWNED)
 		return bad(out, "order for contents that this node does not own");
 	c->txn = m->txn;
@@ -395,13 +413,16 @@ static int granted(const struct ns_place *pl, struct ns_cache *c, const struct n
 		   struct ns_out *out)
 {
 	bool data = m->type == NUMASPAN_DATA;
-	bool recall = data && m->have;
+	bool zeros = !data && m->have == NS_NEED_NOTHING;
+	bool recall = data && m->have == NS_HAVE_CONTENTS;
 
 	if (c->closing != NS_CLOSING_NO || (c->flags & NS_CF_GRANTED))
 		return bad(out, "permission while the page is in another transaction");
 	if (m->acks & BIT_ULL(pl->self))
 		return bad(out, "acknowledgment due from oneself");
-	if (!data && c->state == NS_INVALID)
+	if (zeros && (c->state != NS_INVALID || !(c->flags & NS_CF_CLEAR)))
+		return bad(out, "zeros for a page that is not about to be cleared");
+	if (!data && !zeros && c->state == NS_INVALID)
 		return bad(out, "permission without contents for an Invalid page");
 	if (recall) {
 		if (pl->self != pl->home || m->grant < NS_OWNED || m->acks)
@@ -417,6 +438,8 @@ static int granted(const struct ns_place *pl, struct ns_cache *c, const struct n
 	c->txn = m->txn;
 	if (data && c->state == NS_INVALID)
 		act(out, NS_ACT_INSTALL);
+	if (zeros)
+		act(out, NS_ACT_ZERO);
 	if (recall) {
 		/* What this node itself waits for, if anything, stays queued in the directory. */
 		c->state = m->grant;
@@ -460,8 +483,9 @@ static int acked(const struct ns_place *pl, struct ns_cache *c, const struct ns_
  * @m:		the message, already through ns_msg_check(); NULL for local events
  * @out:	what is to be done
  *
- * NS_EV_READ and NS_EV_WRITE ask for permission if there is none and nothing is under way: see
- * ns_cache_allows() for the answer.
+ * NS_EV_READ, NS_EV_WRITE and NS_EV_CLEAR ask for permission if there is none and nothing is under
+ * way: see ns_cache_allows() for the answer.  With NS_EV_CLEAR permission may come with zeros in
+ * place of the contents.
  *
  * Context: any; the caller serialises steps on one entry.
  * Return: 0, or -EPROTO with @out->why set and @c unusable.
@@ -479,9 +503,9 @@ int ns_cache_step(const struct ns_place *pl, struct ns_cache *c, u8 event,
 	}
 	switch (event) {
 	case NS_EV_READ:
-		return local_access(pl, c, false, out);
 	case NS_EV_WRITE:
-		return local_access(pl, c, true, out);
+	case NS_EV_CLEAR:
+		return local_access(pl, c, event, out);
 	case NS_EV_EVICT:
 		return local_evict(pl, c, out);
 	case NS_EV_CLOSED:

@@ -16,6 +16,8 @@
  *	write:	requester -GETX-> home -FWD_GETX-> owner -DATA-> requester -DONE-> home
  *				       -INV-> each other sharer -ACK-> requester
  *	upgrade: as a write, with GRANT from home instead of FWD_GETX and DATA
+ *	clear:	as an upgrade, without contents at the requester, which needs none: it is about to
+ *		overwrite all of the page.  The owner is told INV like the sharers
  *	evict:	owner -EVICT-> home -RECALL-> owner -DATA-> home
  *
  * Nothing relies on the order of messages between nodes, not even between two nodes: the home
@@ -57,6 +59,13 @@ enum ns_state {
 	NS_MODIFIED,	/* may write; nobody else has a copy */
 };
 
+/* What ns_msg.have says. */
+enum ns_have {
+	NS_HAVE_NOTHING,
+	NS_HAVE_CONTENTS, /* GETS, GETX: the requester has the contents; DATA: it answers RECALL */
+	NS_NEED_NOTHING, /* GETX: nor does it need them; INV: nobody does; GRANT: they are zeros */
+};
+
 enum ns_want {
 	NS_WANT_NONE,
 	NS_WANT_READ,
@@ -67,6 +76,7 @@ enum ns_want {
 enum ns_event {
 	NS_EV_READ = NUMASPAN_NR_MSGS,	/* a local access faulted */
 	NS_EV_WRITE,
+	NS_EV_CLEAR,			/* a write, and all of the page will be overwritten */
 	NS_EV_EVICT,			/* the local node wants the memory back */
 	NS_EV_CLOSED,			/* NS_ACT_CLOSE is done: unmapped, references drained */
 };
@@ -76,6 +86,7 @@ enum ns_event {
 
 #define NS_CF_GRANTED	0x01	/* GRANT or DATA is here, acknowledgments may be missing */
 #define NS_CF_EVICT	0x02	/* EVICT was sent and not yet answered */
+#define NS_CF_CLEAR	0x04	/* GETX was sent with NS_NEED_NOTHING */
 
 /**
  * struct ns_cache - what one node holds of one page
@@ -111,6 +122,7 @@ struct ns_cache {
  * @q_read:	nodes whose GETS is queued
  * @q_write:	nodes whose GETX is queued
  * @q_have:	of those, who had the contents when they asked
+ * @q_clear:	of those, who need none
  * @q_evict:	nodes whose EVICT is queued
  * @txn:	transaction under way, or the last one
  * @owner:	node that answers for the contents
@@ -123,6 +135,7 @@ struct ns_dir {
 	u64 q_read;
 	u64 q_write;
 	u64 q_have;
+	u64 q_clear;
 	u64 q_evict;
 	u64 txn;
 	u8 owner;
@@ -132,7 +145,7 @@ struct ns_dir {
 };
 
 static_assert(sizeof(struct ns_cache) == 32, "two entries fill a cache line");
-static_assert(sizeof(struct ns_dir) == 56, "the directory is 1.4 % of home memory");
+static_assert(sizeof(struct ns_dir) == 64, "a cache line: the directory is 1.6 % of home memory");
 
 /**
  * struct ns_msg - a message, as the protocol sees it
@@ -140,7 +153,7 @@ static_assert(sizeof(struct ns_dir) == 56, "the directory is 1.4 % of home memor
  * @from:	sender
  * @requester:	FWD_GETS, FWD_GETX, INV: who gets the answer
  * @grant:	FWD_*, RECALL, GRANT, DATA: enum ns_state that the requester will have
- * @have:	GETS, GETX: the requester has the contents; DATA: it answers RECALL
+ * @have:	enum ns_have
  * @txn:	transaction; 0 in GETS, GETX, EVICT
  * @acks:	FWD_*, GRANT, DATA: nodes whose ACK the requester must wait for
  */
@@ -159,6 +172,7 @@ enum ns_op {
 	NS_ACT_SEND_PAGE, /* the same, with the page's contents */
 	NS_ACT_CLOSE,	/* unmap, drain references, then feed NS_EV_CLOSED */
 	NS_ACT_INSTALL,	/* the contents that came with this message are the page now */
+	NS_ACT_ZERO,	/* the page is zeros now, as one that nobody has touched */
 	NS_ACT_DROP,	/* the contents are no longer needed here */
 	NS_ACT_WAKE,	/* waiters on this page have reason to look again */
 	NS_ACT_STALE,	/* the message was stale and is dropped */

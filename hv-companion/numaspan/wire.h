@@ -19,7 +19,7 @@
 #include <linux/types.h>
 
 #define NS_WIRE_MAGIC	0x4e50534e	/* "NSPN" */
-#define NS_WIRE_VERSION	1
+#define NS_WIRE_VERSION	2
 #define NS_WIRE_PAGE	4096
 
 /**
@@ -40,7 +40,7 @@
  * @data_crc:	CRC-32C of those bytes
  * @requester:	node
  * @grant:	enum ns_state
- * @have:	0 or 1
+ * @have:	enum ns_have
  * @pad:	0
  * @crc:	CRC-32C of the header up to here
  */

@@ -24,7 +24,10 @@ struct cost {
 	long transfers;
 };
 
-/* An access of a step: "r1" is a read by node 1, "w0" a write by node 0. */
+/*
+ * An access of a step: "r1" is a read by node 1, "w0" a write by node 0; "c0" clears the page, "p0"
+ * clears its second half with the same instruction.
+ */
 struct scene {
 	const char *name;
 	int nodes;
@@ -62,6 +65,18 @@ static const struct scene scenes[] = {
 	  "GETX GRANT INV 2*ACK DONE" },
 	{ "write at home, two sharers", 3, 0, "w0 r1 r2", "w0", "2*INV 2*ACK" },
 	{ "read at home, Modified elsewhere", 3, 0, "w2", "r0", "FWD_GETS DATA" },
+	{ "clear at home, untouched", 2, 0, "", "c0", "" },
+	{ "clear at home, Modified elsewhere", 2, 0, "w1", "c0", "INV ACK" },
+	{ "remote clear, Modified at home", 2, 0, "w0", "c1", "GETX GRANT ACK DONE" },
+	{ "remote clear, untouched at home", 2, 0, "", "c1", "GETX GRANT ACK DONE" },
+	{ "remote clear of a copy", 2, 0, "w0 r1", "c1", "GETX GRANT ACK DONE" },
+	{ "write after another's clear", 2, 0, "w0 c1", "w0", "FWD_GETX DATA" },
+	{ "second clear", 2, 0, "w0 c1", "c1", "" },
+	{ "remote clear of half a page", 2, 0, "w0", "p1", "GETX DATA DONE" },
+	{ "remote clear, Modified at a third", 3, 0, "w1", "c2", "GETX GRANT INV ACK DONE" },
+	{ "remote clear, a third owns, home shares", 3, 0, "w1 r0", "c2",
+	  "GETX GRANT INV 2*ACK DONE" },
+	{ "clear at home, two others share", 3, 0, "w1 r2", "c0", "2*INV 2*ACK" },
 	{ "20 alternating writers", 2, 0, "w0",
 	  "w1 w0 w1 w0 w1 w0 w1 w0 w1 w0 w1 w0 w1 w0 w1 w0 w1 w0 w1 w0",
 	  "10*GETX 20*DATA 10*DONE 10*FWD_GETX" },
@@ -82,11 +97,21 @@ static bool play(struct span *s, u64 page, const char *what)
 		if (*what == ' ')
 			continue;
 		p = s->map[what[1] - '0'] + page * PAGE;
-		if (*what == 'r')
+		switch (*what++) {
+		case 'r':
 			good &= load64(p) == expect_value[page];
-		else
+			break;
+		case 'w':
 			store64(p, ++expect_value[page]);
-		what++;
+			break;
+		case 'c':
+			span_clear(p, PAGE);
+			expect_value[page] = 0;
+			break;
+		case 'p':
+			span_clear(p + PAGE / 2, PAGE / 2);
+			good &= load64(p) == expect_value[page];
+		}
 	}
 	return good;
 }
@@ -220,6 +245,40 @@ static void run_bulk(struct span *s)
 	       s->args.nr_nodes, d.transfers);
 }
 
+/* Pages that another node has written, cleared: what is sent for each is headers. */
+static void run_clear(struct span *s)
+{
+	enum { PAGES = HOME_PAGES / 2 };
+	struct numaspan_stats st[2][SPAN_MAX];
+	u64 p, w, wrong = 0, bytes = 0;
+	struct cost c[2], d;
+	int i;
+
+	for (p = PAGES; p < HOME_PAGES; p++)
+		for (w = 0; w < PAGE; w += 8)
+			store64(s->map[0] + p * PAGE + w, ~p);
+	get_cost(s, &c[0]);
+	for (i = 0; i < s->args.nr_nodes; i++)
+		span_stats(s->fd[i], &st[0][i]);
+	for (p = PAGES; p < HOME_PAGES; p++)
+		span_clear(s->map[1] + p * PAGE, PAGE);
+	for (i = 0; i < s->args.nr_nodes; i++) {
+		span_stats(s->fd[i], &st[1][i]);
+		bytes += st[1][i].bytes_out - st[0][i].bytes_out;
+	}
+	get_cost(s, &c[1]);
+	d = cost_between(&c[0], &c[1]);
+	for (p = PAGES; p < HOME_PAGES; p++)
+		for (w = 0; w < PAGE; w += 8)
+			wrong += !!load64(s->map[p % s->args.nr_nodes] + p * PAGE + w);
+	for (i = 0; i < NR_COUNTED; i++)
+		bytes -= d.msg[i] * 64;
+	tap_ok(!wrong && !d.transfers && !bytes &&
+	       st[1][1].cleared - st[0][1].cleared == PAGES,
+	       "%d nodes: %d pages cleared by another node: %ld transfers, %llu bytes beside headers, %llu words wrong",
+	       s->args.nr_nodes, PAGES, d.transfers, bytes, wrong);
+}
+
 static void run_nodes(int nodes, int transport)
 {
 	struct span s = { };
@@ -231,11 +290,14 @@ static void run_nodes(int nodes, int transport)
 	s.args.transport = transport;
 	span_up(&s);
 	span_catch_sigbus(&s);
+	for (i = 0; i < (size_t)nodes; i++)
+		span_clears(s.fd[i]);
 	memset(expect_value, 0, sizeof(expect_value));
 	for (i = 0; i < sizeof(scenes) / sizeof(*scenes); i++)
 		if (scenes[i].nodes == nodes)
 			run_scene(&s, &scenes[i], i);
 	run_bulk(&s);
+	run_clear(&s);
 	good = span_copies(&s, what);
 	tap_ok(good, "%s", what);
 	span_down(&s);

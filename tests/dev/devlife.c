@@ -248,6 +248,7 @@ static void expect_state(int fd, unsigned int state, const char *when)
 static void test_states(void)
 {
 	struct numaspan_connect conn = { .node = 1, .fd = -1 };
+	struct numaspan_clear_code code = { .start = 4096, .end = 8192 };
 	struct span s = { };
 	struct numaspan_stats st = { };
 	char byte = 0;
@@ -261,6 +262,7 @@ static void test_states(void)
 	st.abi = NUMASPAN_ABI;
 	st.size = sizeof(st);
 	expect("stats before create", do_ioctl(fd, NUMASPAN_STATS, &st), ENXIO);
+	expect("clear_code before create", do_ioctl(fd, NUMASPAN_CLEAR_CODE, &code), ENXIO);
 	expect("an unknown ioctl", do_ioctl(fd, _IO(NUMASPAN_MAGIC_IOC, 99), NULL), ENOTTY);
 	expect("status to a bad address", do_ioctl(fd, NUMASPAN_STATUS, (void *)8), EFAULT);
 	expect("read of the device", read(fd, &byte, 1) < 0 ? errno : 0, EINVAL);
@@ -294,6 +296,17 @@ static void test_states(void)
 	st.abi = 99;
 	expect("stats with a wrong abi", do_ioctl(fd, NUMASPAN_STATS, &st), EINVAL);
 	expect("stats from a bad address", do_ioctl(fd, NUMASPAN_STATS, (void *)8), EFAULT);
+	expect("clear_code of 4096 bytes", do_ioctl(fd, NUMASPAN_CLEAR_CODE, &code), 0);
+	expect("clear_code of 4097 bytes", do_ioctl(fd, NUMASPAN_CLEAR_CODE,
+	       &(struct numaspan_clear_code){ .end = 4097 }), EINVAL);
+	expect("clear_code that ends before it starts", do_ioctl(fd, NUMASPAN_CLEAR_CODE,
+	       &(struct numaspan_clear_code){ .start = 2, .end = 1 }), EINVAL);
+	expect("clear_code with a reserved field", do_ioctl(fd, NUMASPAN_CLEAR_CODE,
+	       &(struct numaspan_clear_code){ .reserved[1] = 1 }), EINVAL);
+	expect("clear_code from a bad address", do_ioctl(fd, NUMASPAN_CLEAR_CODE, (void *)8),
+	       EFAULT);
+	expect("no clear_code", do_ioctl(fd, NUMASPAN_CLEAR_CODE,
+	       &(struct numaspan_clear_code){ }), 0);
 	store64(s.map[1], 7);
 	tap_ok(load64(s.map[0]) == 7, "after all these the span works");
 

@@ -11,7 +11,8 @@
  * the counts are compared in the end.
  *
  * --pin adds writers that hold page references while they wait for other pages; --cross replaces
- * all by instructions that need four pages at once.
+ * all by instructions that need four pages at once; --clear by whole pages cleared, written and
+ * compared by who holds them, while others read.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -41,6 +42,7 @@ enum word {
 };
 
 #define NR_LOCKED	8
+#define NR_FILLED	8	/* words of a page with --clear, one in 64 */
 
 struct thread {
 	pthread_t handle;
@@ -49,7 +51,7 @@ struct thread {
 	char *map;
 	u64 seed;
 	u64 ops;
-	u64 reads, writes, atomics, locked, busy, splits, copies, pins;
+	u64 reads, writes, atomics, locked, busy, splits, copies, pins, clears;
 	u64 *seen;		/* [page][thread]: newest counter this thread has read */
 	u64 *copied;		/* [page]: what this thread copied to W_COPY */
 	u64 *pinned;		/* [page]: what it wrote to W_PIN */
@@ -65,7 +67,9 @@ static u64 pages_per_node = 256, cache_pages;
 static u64 *issued, *stored;	/* [page][thread]: the oracle */
 static u64 *added;		/* [page]: how often W_ATOMIC was incremented here */
 static u64 *split_added;	/* [page]: the same of the counter that ends in this page */
-static bool pin, cross;
+static u64 *filled;		/* [page][word]: contents with --clear */
+static u64 *held;		/* [page]: somebody looks at all of it, or writes */
+static bool pin, cross, clear;
 static bool failed;
 static u64 burst = 24;
 static u64 hold_us, unsafe, timeout_ms = 10000;
@@ -223,6 +227,48 @@ static void op_cross(struct thread *t)
 	t->copies++;
 }
 
+static char *filled_word(const struct thread *t, u64 page, int i)
+{
+	return word(t, page, 64 * i + i);
+}
+
+/* What a word held last is known to who holds the page; to others, whose page it was made for. */
+static void op_clear(struct thread *t, u64 page)
+{
+	unsigned int r = next_random(&t->seed), what = r % 4, i;
+	u64 v;
+
+	if (what < 2) {
+		v = load64(filled_word(t, page, (r >> 8) % NR_FILLED));
+		if (v && v >> 32 != page + 1)
+			wrong(t, "page %llu: a word was made for page %llu", page,
+			      (v >> 32) - 1);
+		t->reads++;
+		return;
+	}
+	if (__atomic_exchange_n(&held[page], 1, __ATOMIC_ACQUIRE)) {
+		t->busy++;
+		return;
+	}
+	if (what == 2) {
+		for (i = 0; i < NR_FILLED; i++) {
+			u64 *is = &filled[page * NR_FILLED + i];
+
+			v = load64(filled_word(t, page, i));
+			if (v != *is)
+				wrong(t, "page %llu: word %d is %llx, was %llx", page, i, v, *is);
+			*is = (page + 1) << 32 | (next_random(&t->seed) & 0xffffffff);
+			store64(filled_word(t, page, i), *is);
+		}
+		t->writes++;
+	} else {
+		span_clear(t->map + page * PAGE, PAGE);
+		memset(&filled[page * NR_FILLED], 0, NR_FILLED * sizeof(u64));
+		t->clears++;
+	}
+	__atomic_store_n(&held[page], 0, __ATOMIC_RELEASE);
+}
+
 static void one_op(struct thread *t, u64 page)
 {
 	unsigned int r = next_random(&t->seed) % 100;
@@ -254,6 +300,8 @@ static void *run_thread(void *arg)
 		for (i = 0; i < n; i++) {
 			if (cross)
 				op_cross(t);
+			else if (clear)
+				op_clear(t, page);
 			else if (pin && !(next_random(&t->seed) % 4))
 				op_pin(t, page);
 			else
@@ -472,6 +520,23 @@ static void audit(int node)
 	       own, atomics, splits);
 }
 
+/* The same with --clear; and pages were cleared without their contents. */
+static void audit_filled(int node, u64 clears)
+{
+	struct thread t = { .map = span.map[node] };
+	struct numaspan_stats st;
+	u64 page, wrong = 0;
+	int i;
+
+	for (page = 0; page < span.pages; page++)
+		for (i = 0; i < NR_FILLED; i++)
+			wrong += load64(filled_word(&t, page, i)) != filled[page * NR_FILLED + i];
+	span_stats(span.fd[node], &st);
+	tap_ok(!wrong && st.cleared && st.cleared < clears,
+	       "node %d sees the end: %llu words wrong; it cleared %llu pages of others", node,
+	       wrong, st.cleared);
+}
+
 /* What each node counted; true if what was sent has arrived and no bound was crossed. */
 static void report_stats(u64 ops)
 {
@@ -525,10 +590,11 @@ static void report_stats(u64 ops)
 static void verdict(void)
 {
 	u64 ops = 0, errors = 0, reads = 0, writes = 0, atomics = 0, locked = 0, busy = 0;
-	u64 splits = 0, copies = 0, pins = 0;
+	u64 splits = 0, copies = 0, pins = 0, clears = 0;
 	char what[SPAN_TEXT];
 	struct thread *t;
 	bool good;
+	int i;
 
 	for (t = thread; t < thread + nr_threads; t++) {
 		ops += t->ops;
@@ -541,6 +607,7 @@ static void verdict(void)
 		splits += t->splits;
 		copies += t->copies;
 		pins += t->pins;
+		clears += t->clears;
 	}
 	tap_ok(!errors && ops, "%llu checked operations, %llu wrong", ops, errors);
 	for (t = thread; t < thread + nr_threads; t++)
@@ -548,11 +615,13 @@ static void verdict(void)
 			tap_diag("thread %d on node %d: %s", t->nr, t->node, t->error);
 	tap_diag("reads %llu, writes %llu, atomics %llu, locked %llu (busy %llu)", reads, writes,
 		 atomics, locked, busy);
-	tap_diag("across pages %llu, copied %llu, pinned %llu", splits, copies, pins);
+	tap_diag("across pages %llu, copied %llu, pinned %llu, cleared %llu", splits, copies, pins,
+		 clears);
 	meet();
-	if (!errors && !cross) {
-		int i;
-
+	if (!errors && clear)
+		for (i = 0; i < span.args.nr_nodes; i++)
+			audit_filled(i, clears);
+	if (!errors && !cross && !clear) {
 		if (control >= 0) {
 			add_theirs(stored, span.pages * MAX_THREADS);
 			add_theirs(added, span.pages);
@@ -638,6 +707,7 @@ static void print_usage(void)
 	       "  --timeout MS       of the span (10000)\n"
 	       "  --pin              add writers that hold page references\n"
 	       "  --cross            only instructions that need four pages\n"
+	       "  --clear            pages cleared, written, compared and read; not with --node\n"
 	       "  --unsafe WHAT      switch off drain, hold or inval: a test that must fail\n"
 	       "  --node N           this process is node N of two ...\n"
 	       "  --listen A:PORT    ... and waits for the other,\n"
@@ -669,6 +739,7 @@ int main(int argc, char **argv)
 		{ "timeout", required_argument, NULL, 'm' },
 		{ "pin", no_argument, NULL, 'P' },
 		{ "cross", no_argument, NULL, 'x' },
+		{ "clear", no_argument, NULL, 'z' },
 		{ "unsafe", required_argument, NULL, 'u' },
 		{ "node", required_argument, NULL, 'N' },
 		{ "peer", required_argument, NULL, 'R' },
@@ -717,6 +788,9 @@ int main(int argc, char **argv)
 		case 'x':
 			cross = true;
 			break;
+		case 'z':
+			clear = true;
+			break;
 		case 'u':
 			unsafe = parse_unsafe(optarg);
 			break;
@@ -745,6 +819,10 @@ int main(int argc, char **argv)
 		fprintf(stderr, "devstress: --node: expected with --listen or --connect\n");
 		return 2;
 	}
+	if (clear + cross + pin > 1 || (clear && two)) {
+		fprintf(stderr, "devstress: --clear: expected without --cross, --pin and --node\n");
+		return 2;
+	}
 
 	for (i = 0; i < SPAN_MAX; i++)
 		span.fd[i] = -1;
@@ -765,6 +843,10 @@ int main(int argc, char **argv)
 	stored = table(span.pages * MAX_THREADS);
 	added = table(span.pages);
 	split_added = table(span.pages);
+	filled = table(span.pages * NR_FILLED);
+	held = table(span.pages);
+	for (i = 0; clear && i < nodes; i++)
+		span_clears(span.fd[i]);
 	tap_diag("%d threads on %d nodes, %llu pages", nr_threads, nodes, span.pages);
 	if (pin && span.self < 0)
 		test_pipe();

@@ -270,6 +270,32 @@ void span_down(struct span *s)
 	}
 }
 
+asm(".pushsection .text\n"
+    ".globl span_clear\n"
+    "span_clear:\n"
+    "	mov %rsi, %rcx\n"
+    "	xor %eax, %eax\n"
+    "	shr $3, %rcx\n"
+    "	rep stosq\n"
+    "	ret\n"
+    "span_clear_end:\n"
+    ".popsection");
+extern char span_clear_end[];
+
+/**
+ * span_clears() - span_clear() is code that clears pages, as a guest's kernel has it
+ * @fd:		a node's file
+ */
+void span_clears(int fd)
+{
+	struct numaspan_clear_code c = {
+		.start = (u64)span_clear, .end = (u64)span_clear_end,
+	};
+
+	if (ioctl(fd, NUMASPAN_CLEAR_CODE, &c))
+		tap_bail("NUMASPAN_CLEAR_CODE: %s", strerror(errno));
+}
+
 /**
  * span_stats() - a node's counters
  * @fd:		its file

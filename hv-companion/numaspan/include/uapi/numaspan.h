@@ -81,6 +81,18 @@ struct numaspan_connect_rdma {
 	__u64 reserved[2];
 };
 
+/*
+ * Where the guest's kernel has the code that clears a page from its first byte to its last and does
+ * nothing else: instruction pointers @start <= rip < @end, at most 4096 bytes, or 0 and 0 for none.
+ * What such code is about to overwrite is not fetched: pages turn to zeros under whoever says so
+ * wrongly.  In any state after NUMASPAN_CREATE, as often as it changes.
+ */
+struct numaspan_clear_code {
+	__u64 start;
+	__u64 end;
+	__u64 reserved[2];
+};
+
 enum numaspan_state {
 	NUMASPAN_NEW		= 0,	/* opened, not created */
 	NUMASPAN_CREATED	= 1,
@@ -146,7 +158,7 @@ struct numaspan_stats {
 	__u64 msgs_in[16];
 	__u64 prefetched;
 	__u64 prefetch_used;
-	__u64 cleared;
+	__u64 cleared;		/* write permission got with zeros: the guest clears the page */
 	__u64 evicted;
 	__u64 cache_pages;	/* in use now */
 	__u64 cache_peak;
@@ -171,5 +183,6 @@ struct numaspan_stats {
 #define NUMASPAN_STATUS		_IOR(NUMASPAN_MAGIC_IOC, 4, struct numaspan_status)
 #define NUMASPAN_STATS		_IOWR(NUMASPAN_MAGIC_IOC, 5, struct numaspan_stats)
 #define NUMASPAN_CONNECT_RDMA	_IOW(NUMASPAN_MAGIC_IOC, 6, struct numaspan_connect_rdma)
+#define NUMASPAN_CLEAR_CODE	_IOW(NUMASPAN_MAGIC_IOC, 7, struct numaspan_clear_code)
 
 #endif
