@@ -249,6 +249,8 @@ static void test_states(void)
 {
 	struct numaspan_connect conn = { .node = 1, .fd = -1 };
 	struct numaspan_clear_code code = { .start = 4096, .end = 8192 };
+	struct numaspan_clear_code long_code = { .end = 4097 }, backward = { .start = 2, .end = 1 };
+	struct numaspan_clear_code reserved = { .reserved[1] = 1 }, none = { };
 	struct span s = { };
 	struct numaspan_stats st = { };
 	char byte = 0;
@@ -297,16 +299,14 @@ static void test_states(void)
 	expect("stats with a wrong abi", do_ioctl(fd, NUMASPAN_STATS, &st), EINVAL);
 	expect("stats from a bad address", do_ioctl(fd, NUMASPAN_STATS, (void *)8), EFAULT);
 	expect("clear_code of 4096 bytes", do_ioctl(fd, NUMASPAN_CLEAR_CODE, &code), 0);
-	expect("clear_code of 4097 bytes", do_ioctl(fd, NUMASPAN_CLEAR_CODE,
-	       &(struct numaspan_clear_code){ .end = 4097 }), EINVAL);
-	expect("clear_code that ends before it starts", do_ioctl(fd, NUMASPAN_CLEAR_CODE,
-	       &(struct numaspan_clear_code){ .start = 2, .end = 1 }), EINVAL);
-	expect("clear_code with a reserved field", do_ioctl(fd, NUMASPAN_CLEAR_CODE,
-	       &(struct numaspan_clear_code){ .reserved[1] = 1 }), EINVAL);
+	expect("clear_code of 4097 bytes", do_ioctl(fd, NUMASPAN_CLEAR_CODE, &long_code), EINVAL);
+	expect("clear_code that ends too early", do_ioctl(fd, NUMASPAN_CLEAR_CODE, &backward),
+	       EINVAL);
+	expect("clear_code with a reserved field", do_ioctl(fd, NUMASPAN_CLEAR_CODE, &reserved),
+	       EINVAL);
 	expect("clear_code from a bad address", do_ioctl(fd, NUMASPAN_CLEAR_CODE, (void *)8),
 	       EFAULT);
-	expect("no clear_code", do_ioctl(fd, NUMASPAN_CLEAR_CODE,
-	       &(struct numaspan_clear_code){ }), 0);
+	expect("no clear_code", do_ioctl(fd, NUMASPAN_CLEAR_CODE, &none), 0);
 	store64(s.map[1], 7);
 	tap_ok(load64(s.map[0]) == 7, "after all these the span works");
 

@@ -270,17 +270,16 @@ void span_down(struct span *s)
 	}
 }
 
-asm(".pushsection .text\n"
-    ".globl span_clear\n"
-    "span_clear:\n"
-    "	mov %rsi, %rcx\n"
-    "	xor %eax, %eax\n"
-    "	shr $3, %rcx\n"
-    "	rep stosq\n"
-    "	ret\n"
-    "span_clear_end:\n"
-    ".popsection");
-extern char span_clear_end[];
+asm(".pushsection .text\n\t"
+	".globl span_clear\n"
+	"span_clear:\n\t"
+	"mov %rsi, %rcx\n\t"
+	"xor %eax, %eax\n\t"
+	"shr $3, %rcx\n\t"
+	"rep stosq\n\t"
+	"ret\n"
+	"span_clear_end:\n\t"
+	".popsection");
 
 /**
  * span_clears() - span_clear() is code that clears pages, as a guest's kernel has it

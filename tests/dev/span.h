@@ -48,6 +48,7 @@ void span_down(struct span *s);
 void span_stats(int fd, struct numaspan_stats *st);
 /* Zeros from @at on, a word at a time, as a reader beside it expects. */
 void span_clear(void *at, u64 bytes);
+extern char span_clear_end[];
 void span_clears(int fd);
 void span_status(int fd, struct numaspan_status *st);
 bool span_wait_stopped(int fd, int timeout_ms, struct numaspan_status *st);
