@@ -434,6 +434,7 @@ insns_like() {
 }
 
 # total FILE KEY: the sum of a counter over all nodes
+node_stat() { grep -o "\"$3\": *[0-9]*" "$1" | awk -v n="$2" 'NR == n + 1 { print $NF }'; }
 total() { grep -o "\"$2\": *[0-9]*" "$1" | awk '{ sum += $NF } END { print sum + 0 }'; }
 
 # node_err N: what spanvm of a node said

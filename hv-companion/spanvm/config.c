@@ -123,6 +123,21 @@ static void set_string(const struct key *k, const char *val, void *at)
 	*(char **)at = strdup(val);
 }
 
+static void set_flag(const struct key *k, const char *val, void *at)
+{
+	*(bool *)at = !strcmp(val, "yes");
+	if (!*(bool *)at && strcmp(val, "no"))
+		BAD_VALUE(k->name, val, "yes or no");
+}
+
+static void set_map(const struct key *k, const char *val, void *at)
+{
+	struct config *c = at;
+
+	if (!guest_read_map(val, &c->clear_start, &c->clear_end))
+		BAD_VALUE(k->name, val, "a kernel's System.map, with clear_page_rep in it");
+}
+
 static void set_transport(const struct key *k, const char *val, void *at)
 {
 	static const char * const names[] = { "loopback", "tcp", "rdma" };
@@ -249,6 +264,8 @@ static const struct key keys[] = {
 	{ "status_port", set_port, OF_SPAN(status_port), .lo = 1, .hi = 0xffff },
 	{ "hold", set_u32, OF_SPAN(hold_us), .hi = 1000000 },
 	{ "prefetch", set_u32, OF_SPAN(prefetch), .hi = 256 },
+	{ "clear_page", set_flag, OF_SPAN(clear_page) },
+	{ "system_map", set_map, .of_span = true },
 	{ "address", set_address, OF_NODE(addr) },
 	{ "memory", set_u64, OF_NODE(memory), .needed = true, .lo = HUGE_SIZE, .hi = MAX_MEMORY,
 	  .multiple = HUGE_SIZE, .units = sizes,
@@ -472,6 +489,8 @@ static void check_self(struct config *c)
 		close(open_regular("initrd", c->initrd, &st));
 	if (strlen(c->cmdline) > 2047)
 		bad("cmdline of %zu characters: expected at most 2047", strlen(c->cmdline));
+	if (c->clear_end && !strstr(c->cmdline, "nokaslr"))
+		bad("cmdline \"%.100s\": expected nokaslr in it, with a system_map", c->cmdline);
 }
 
 static const char help[] =
@@ -575,6 +594,7 @@ void config_load(struct config *c, int argc, char **argv)
 	c->check = arg[OPT_CHECK];
 	c->status_port = -1;
 	c->timeout_ms = 10000;
+	c->clear_page = true;
 	parse_file(&p);
 	place.file = c->file;
 	place.line = 0;
@@ -605,8 +625,8 @@ void config_digest(const struct config *c, u8 digest[MAC_LEN])
 	char buf[64 + 40 * MAX_NODES];
 	u32 i, n;
 
-	n = sprintf(buf, "%u %d %d %u %u;", c->transport, c->status_port, c->hold_us,
-		    c->timeout_ms, c->nr_nodes);
+	n = sprintf(buf, "%u %d %d %u %u %llx;", c->transport, c->status_port, c->hold_us,
+		    c->timeout_ms, c->nr_nodes, c->clear_start);
 	for (i = 0; i < c->nr_nodes; i++)
 		n += sprintf(buf + n, "%llu %u;", c->nodes[i].memory, c->nodes[i].cpus);
 	auth_digest(buf, n, digest);

@@ -239,6 +239,7 @@ void loop_once(struct vmm *vm, u64 until_ns)
 	if (vm->setup.tsc_khz) {
 		link_tick(vm, now);
 		clock_tick(vm, now);
+		guest_tick(vm, now);
 	}
 	if (vm->want_stats && vm->up) {
 		vm->want_stats = false;

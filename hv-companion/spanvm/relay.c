@@ -43,7 +43,8 @@ bool port_is_taken(u32 port)
 {
 	u32 off;
 
-	return find_range(false, port, &off) != D_NONE || port == PORT_KBD;
+	return find_range(false, port, &off) != D_NONE || port == PORT_KBD ||
+	       port - PORT_CALL < 4;
 }
 
 static enum device find(const struct config *c, bool mmio, u64 addr, u32 *off)

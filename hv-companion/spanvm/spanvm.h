@@ -28,6 +28,7 @@
 #include <unistd.h>
 
 #include "../numaspan/include/uapi/numaspan.h"
+#include "../numaspan/include/uapi/numaspan_guest.h"
 
 typedef __u8 u8;
 typedef __u16 u16;
@@ -53,6 +54,7 @@ typedef __s64 s64;
 #define PORT_RTC		0x70
 #define PORT_KBD		0x64
 #define PORT_POWER		0x600	/* +0 sleep control, +1 sleep status, +2 reset */
+#define PORT_CALL		0x610	/* 4 ports, see numaspan_guest.h */
 #define IRQ_COM1		4
 #define IRQ_COM2		3
 #define RESET_VALUE		1
@@ -112,6 +114,8 @@ struct config {
 	char *cmdline;
 	int status_port;	/* -1: none */
 	u32 hold_us, prefetch;
+	bool clear_page;	/* the guest may say where it clears pages; or: */
+	u64 clear_start, clear_end;	/* by system_map */
 	u32 nr_nodes, node;	/* node: which one this process is */
 	struct node_cfg nodes[MAX_NODES];
 	u64 pages;		/* of the whole span */
@@ -289,6 +293,8 @@ struct vmm {
 	u32 irq_lines;		/* their levels */
 	u8 rtc_index;
 	struct clock_state clock;
+	atomic_bool clear_found, odd_call;
+	u64 clear_next_ns;
 	atomic_ullong n_ipi_out, n_ipi_in, n_io_out, n_io_in;
 };
 
@@ -379,6 +385,12 @@ bool relay_on_io(struct vmm *vm, u32 from, const union msg *m);
 bool relay_on_done(struct vmm *vm, u32 from, const union msg *m);
 void relay_abort(struct vmm *vm);
 bool port_is_taken(u32 port);
+
+/* guest.c */
+void guest_call(struct vcpu *v, u32 nr);
+void guest_find_clear_code(struct vcpu *v);
+void guest_tick(struct vmm *vm, u64 now);
+bool guest_read_map(const char *path, u64 *start, u64 *end);
 
 /* ioapic.c, uart.c */
 void ioapic_set(struct vmm *vm, u32 pin, bool level);

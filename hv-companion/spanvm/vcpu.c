@@ -69,6 +69,8 @@ void vcpu_kicked(struct vcpu *v)
 {
 	if (atomic_exchange(&v->retime, false))
 		vcpu_set_tsc_offset(v);
+	if (v->real && v->vm->cfg->clear_end)
+		guest_find_clear_code(v);
 }
 
 static struct kvm_segment flat(u8 type, u16 selector, bool code)
@@ -122,6 +124,8 @@ static void do_io(struct vcpu *v)
 	u8 *data = (u8 *)run + run->io.data_offset;
 	u32 i;
 
+	if (run->io.port == PORT_CALL && run->io.direction == KVM_EXIT_IO_OUT && run->io.size == 4)
+		guest_call(v, *(u32 *)data);
 	for (i = 0; i < run->io.count; i++, data += run->io.size)
 		io_access(v, false, run->io.port, data, run->io.size,
 			  run->io.direction == KVM_EXIT_IO_OUT);

@@ -13,9 +13,9 @@
 #define DUMMY_APIC_ID	255
 #define MAX_CPUID	256
 #define NR_TOPOLOGY	3
-/* What KVM has to say, our own leaf, and a CPU's topology */
+/* What KVM has to say, our own two leaves, and a CPU's topology */
 #define CPUID_SIZE	(sizeof(struct kvm_cpuid2) + \
-			 (MAX_CPUID + 1 + NR_TOPOLOGY) * sizeof(struct kvm_cpuid_entry2))
+			 (MAX_CPUID + 2 + NR_TOPOLOGY) * sizeof(struct kvm_cpuid_entry2))
 #define MSR_MISC_ENABLE	0x1a0
 #define MSR_MTRR_DEF	0x2ff
 #define APIC_X2		BIT(10)
@@ -145,10 +145,11 @@ static bool is_dropped(u32 function)
 	return false;
 }
 
-static void edit_cpuid(struct kvm_cpuid2 *t)
+static void edit_cpuid(struct kvm_cpuid2 *t, bool clear_page)
 {
-	static const struct kvm_cpuid_entry2 ours = { .function = 0x40000100, .eax = 0x40000100,
-		.ebx = 0x414d554e, .ecx = 0x4e415053 };		/* "NUMA", "SPAN" */
+	struct kvm_cpuid_entry2 ours = { .function = 0x40000100, .eax = 0x40000101 };
+	const struct kvm_cpuid_entry2 features = { .function = 0x40000101, .ebx = PORT_CALL,
+		.eax = clear_page ? NUMASPAN_FEATURE_CLEAR_CODE : 0 };
 	u32 i, j, *reg, n = 0;
 
 	for (i = 0; i < t->nent; i++) {
@@ -162,7 +163,9 @@ static void edit_cpuid(struct kvm_cpuid2 *t)
 		}
 		n++;
 	}
+	memcpy(&ours.ebx, NUMASPAN_SIGNATURE, 12);	/* ebx, ecx, edx */
 	t->entries[n++] = ours;
+	t->entries[n++] = features;
 	t->nent = n;
 }
 
@@ -183,7 +186,7 @@ int vm_open(struct vmm *vm)
 	t->nent = MAX_CPUID;
 	if (ioctl(vm->kvm_fd, KVM_GET_SUPPORTED_CPUID, t))
 		return span_fail(vm, "KVM_GET_SUPPORTED_CPUID: %s", strerror(errno));
-	edit_cpuid(t);
+	edit_cpuid(t, vm->cfg->clear_page);
 	return 0;
 }
 

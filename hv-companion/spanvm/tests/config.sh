@@ -46,9 +46,11 @@ good() {
 		timeout = 10s
 		kernel = $dir/bzImage
 		initrd = $dir/initrd
-		cmdline = console=ttyS0
+		cmdline = console=ttyS0 nokaslr
 		status_port = 0xf4
 		hold = 0
+		clear_page = yes
+		system_map = $dir/System.map
 		prefetch = 32
 		[node 0]
 		address = 10.0.0.1:7000
@@ -100,6 +102,20 @@ rdma() {
 		-e "s|^\[node 1\]|&${3:+\nrdma = $3}|" >conf
 	expect "rdma: $1" "$4" --config conf --node 0
 }
+
+# map NAME LINE...: a System.map, and what makes it wrong
+map() {
+	local name=$1
+	shift
+	printf '%s\n' "$@" >"$dir/System.map$name"
+}
+map '' 'ffffffff814c3490 T __pfx_clear_page_rep' 'ffffffff814c34a0 T clear_page_rep' \
+	'ffffffff814c34e0 T __pfx_clear_page_erms' 'ffffffff814c34f0 T clear_page_erms' \
+	'ffffffff814c3500 T rep_stos_alternative'
+map .other 'ffffffff814c34a0 T copy_page' 'ffffffff814c3500 T copy_page_regs'
+map .short 'ffffffff814c34a0 T clear_page_rep'
+map .low '00000000014c34a0 T clear_page_rep' '00000000014c3500 T rep_stos_alternative'
+map .long 'ffffffff814c34a0 T clear_page_rep' 'ffffffff814c44a1 T rep_stos_alternative'
 
 # The good configuration is refused for no reason of its own: only --node is wrong.
 good >conf
@@ -160,6 +176,14 @@ value "hold too long" hold 0 1000001
 value "hold not a number" hold 0 adaptive
 value "prefetch too far" prefetch 32 257
 value "prefetch not a number" prefetch 32 yes
+value "clear_page neither yes nor no" clear_page yes 1
+value "system map missing" system_map / /nowhere/System.map
+value "system map that is none" system_map / "$dir/key" "system_map \"$dir/key\""
+value "system map without clear_page" system_map / "$dir/System.map.other"
+value "system map that ends with clear_page" system_map / "$dir/System.map.short"
+value "system map of no kernel" system_map / "$dir/System.map.low"
+value "system map with too much of clear_page" system_map / "$dir/System.map.long"
+value "system map without nokaslr" cmdline console console=ttyS0 'console=ttyS0": expected nokaslr'
 without "no id" 'id =' 'no "id"'
 without "no key" 'key =' 'no "key"'
 without "no transport" 'transport =' 'no "transport"'
