@@ -506,13 +506,14 @@ static const char help[] =
 	"  --initrd FILE    instead of the configuration's initrd\n"
 	"  --append STRING  added to the guest's command line\n"
 	"  --check          check the configuration and the host, and exit\n"
+	"  --check-host     by itself: what the host has and lacks, and how to mend that\n"
 	"  --help           this\n  --version        which spanvm it is\n\n"
 	"Exit status: the guest's status byte after its power-off; 1 if the span failed;\n"
 	"2 for usage and configuration errors.  See spanvm(8).";
 
 enum opt {
 	OPT_CONFIG, OPT_NODE, OPT_CONSOLE, OPT_DATA, OPT_STATS, OPT_KERNEL, OPT_INITRD, OPT_APPEND,
-	OPT_CHECK, OPT_HELP, OPT_VERSION, OPT_NR
+	OPT_CHECK, OPT_CHECK_HOST, OPT_HELP, OPT_VERSION, OPT_NR
 };
 
 static const struct option options[] = {
@@ -525,6 +526,7 @@ static const struct option options[] = {
 	{ "initrd", required_argument, NULL, OPT_INITRD },
 	{ "append", required_argument, NULL, OPT_APPEND },
 	{ "check", no_argument, NULL, OPT_CHECK },
+	{ "check-host", no_argument, NULL, OPT_CHECK_HOST },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ "version", no_argument, NULL, OPT_VERSION },
 	{ }
@@ -582,6 +584,11 @@ void config_load(struct config *c, int argc, char **argv)
 	struct parser p = { .c = c, .section = -1 };
 
 	parse_options(argc, argv, arg);
+	c->check_host = arg[OPT_CHECK_HOST];
+	if (c->check_host && argc > 2)
+		bad("option \"--check-host\": expected no other beside it");
+	if (c->check_host)
+		return;
 	if (!arg[OPT_CONFIG])
 		bad("no \"--config\": expected --config FILE");
 	if (!arg[OPT_NODE])

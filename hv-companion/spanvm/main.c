@@ -452,6 +452,8 @@ int main(int argc, char **argv)
 	config_load(c, argc, argv);
 	vm->cfg = c;
 	begin(vm);
+	if (c->check_host)
+		return host_report(vm) ? 1 : 0;
 	if (host_check(vm))
 		return 1;
 	if (c->check) {

@@ -121,7 +121,7 @@ struct config {
 	u64 pages;		/* of the whole span */
 	u32 nr_cpus, apic_shift;
 	const char *console, *data, *stats;
-	bool check;
+	bool check, check_host;
 };
 
 /* Control messages: what spanvm processes say to each other once authenticated. */
@@ -352,8 +352,12 @@ void acpi_build(const struct config *c, u8 *buf, u64 gpa);
 #define ACPI_GPA		0xe0000ULL
 #define ACPI_SIZE		0x10000ULL
 
-/* vm.c */
+/* host.c */
+bool host_param_is(const char *module, const char *name, const char *values);
 int host_check(struct vmm *vm);
+int host_report(struct vmm *vm);
+
+/* vm.c */
 int vm_create(struct vmm *vm);
 int vm_open(struct vmm *vm);
 int vm_call(struct vmm *vm, unsigned long request, u64 arg, const char *what);

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The KVM virtual machine of one node: what the host must offer, the VM, the guest's
- * CPUID, and all vCPUs of the span by their real APIC ids, whether they run here or are
- * proxies.  Every vCPU starts in x2APIC mode and with the same TSC offset; APIC ids are
- * NODE << apic_shift | CPU, so that each node is one package.
+ * The KVM virtual machine of one node: the VM, the guest's CPUID, and all vCPUs of the span by
+ * their real APIC ids, whether they run here or are proxies.  Every vCPU starts in x2APIC mode and
+ * with the same TSC offset; APIC ids are NODE << apic_shift | CPU: each node is one package.
  */
 #include <asm/kvm_para.h>
 #include <sys/mman.h>
@@ -19,96 +18,6 @@
 #define MSR_MISC_ENABLE	0x1a0
 #define MSR_MTRR_DEF	0x2ff
 #define APIC_X2		BIT(10)
-
-static const struct {
-	int cap, mask;
-	const char *name;
-} caps[] = {
-	{ KVM_CAP_IMMEDIATE_EXIT, 1, "KVM_CAP_IMMEDIATE_EXIT" },
-	{ KVM_CAP_MP_STATE, 1, "KVM_CAP_MP_STATE" },
-	{ KVM_CAP_SIGNAL_MSI, 1, "KVM_CAP_SIGNAL_MSI" },
-	{ KVM_CAP_SPLIT_IRQCHIP, 1, "KVM_CAP_SPLIT_IRQCHIP" },
-	{ KVM_CAP_SET_BOOT_CPU_ID, 1, "KVM_CAP_SET_BOOT_CPU_ID" },
-	{ KVM_CAP_TSC_DEADLINE_TIMER, 1, "KVM_CAP_TSC_DEADLINE_TIMER" },
-	{ KVM_CAP_X2APIC_API, 3, "KVM_CAP_X2APIC_API" },
-	{ KVM_CAP_X86_TRIPLE_FAULT_EVENT, 1, "KVM_CAP_X86_TRIPLE_FAULT_EVENT" },
-	{ KVM_CAP_ADJUST_CLOCK, KVM_CLOCK_TSC_STABLE | KVM_CLOCK_HOST_TSC,
-	  "KVM_CAP_ADJUST_CLOCK with TSC_STABLE and HOST_TSC" },
-};
-
-#define AMD	"/sys/module/kvm_amd/parameters/"
-#define INTEL	"/sys/module/kvm_intel/parameters/"
-
-static const struct {
-	const char *path, *values;
-	bool proxies;		/* matters to them only */
-	bool fatal;
-	const char *why;
-} params[] = {
-	{ AMD "npt", "N0", false, true,
-	  "kvm_amd npt is off: expected on (shadow paging misses remote writes)" },
-	{ INTEL "ept", "N0", false, true,
-	  "kvm_intel ept is off: expected on (shadow paging misses remote writes)" },
-	{ INTEL "unrestricted_guest", "N0", false, true,
-	  "kvm_intel unrestricted_guest is off: expected on (proxies need it)" },
-	{ AMD "vnmi", "Y1", true, true,
-	  "kvm_amd vnmi is on: expected vnmi=0 (proxies cannot see an NMI otherwise)" },
-	{ INTEL "eptad", "Y1", true, false,
-	  "warning: kvm_intel eptad is on: page walks are writes; expected eptad=0" },
-};
-
-/* Does a module's parameter begin with one of @values? */
-static bool param_is(const char *path, const char *values)
-{
-	FILE *f = fopen(path, "re");
-	int ch = f ? fgetc(f) : EOF;
-
-	if (f)
-		fclose(f);
-	return ch > 0 && strchr(values, ch);
-}
-
-static int check_params(struct vmm *vm)
-{
-	u32 i;
-
-	for (i = 0; i < ARRAY_SIZE(params); i++) {
-		if ((params[i].proxies && vm->cfg->nr_nodes == 1) ||
-		    !param_is(params[i].path, params[i].values))
-			continue;
-		say(vm, "%s", params[i].why);
-		if (params[i].fatal)
-			return -1;
-	}
-	return 0;
-}
-
-/**
- * host_check - does this host have what a span needs?
- * @vm: this node; its kvm_fd is opened
- *
- * Return: 0, or -1 after one line on stderr.
- */
-int host_check(struct vmm *vm)
-{
-	u32 i;
-
-	vm->kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-	if (vm->kvm_fd < 0)
-		return say(vm, "/dev/kvm: %s", strerror(errno));
-	if (ioctl(vm->kvm_fd, KVM_GET_API_VERSION, 0) != KVM_API_VERSION)
-		return say(vm, "/dev/kvm: expected API version %d", KVM_API_VERSION);
-	for (i = 0; i < ARRAY_SIZE(caps); i++) {
-		int have = ioctl(vm->kvm_fd, KVM_CHECK_EXTENSION, caps[i].cap);
-
-		if (have < 0 || (have & caps[i].mask) != caps[i].mask)
-			return say(vm, "/dev/kvm: expected %s, which this host does not have",
-				   caps[i].name);
-	}
-	if (access("/dev/numaspan", R_OK | W_OK))
-		return say(vm, "/dev/numaspan: %s (is numaspan.ko loaded?)", strerror(errno));
-	return check_params(vm);
-}
 
 /*
  * What the guest sees, but for its APIC id.  Cleared is what lets a guest change its TSC
@@ -272,7 +181,8 @@ static int inhibit_apicv(struct vmm *vm)
 	struct kvm_guest_debug dbg = { .control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_BLOCKIRQ };
 
 	if (vm->cfg->nr_nodes == 1 ||
-	    (!param_is(INTEL "enable_apicv", "Y1") && !param_is(AMD "avic", "Y1")))
+	    (!host_param_is("kvm_intel", "enable_apicv", "Y1") &&
+	     !host_param_is("kvm_amd", "avic", "Y1")))
 		return 0;
 	vm->dummy.fd = ioctl(vm->fd, KVM_CREATE_VCPU, DUMMY_APIC_ID);
 	if (vm->dummy.fd < 0)

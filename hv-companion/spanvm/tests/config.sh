@@ -129,6 +129,7 @@ expect "unknown option" '"--frobnicate"' --config conf --frobnicate
 expect "unknown short option" '"-x"' --config conf -x
 expect "option without value" '"--node"' --config conf --node
 expect "empty value" '"--console"' --config conf --node 0 --console ''
+expect "--check-host and another" 'option "--check-host"' --check-host --config conf
 expect "option twice" '"--node"' --config conf --node 0 --node 1
 expect "argument" '"conf"' --node 0 conf
 expect "--node not a number" '--node "one"' --config conf --node one
