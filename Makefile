@@ -32,6 +32,7 @@ programs:
 	@$(MAKE) --no-print-directory -C bench/dsmsim
 	@$(MAKE) --no-print-directory -C tests/guest
 	@$(MAKE) --no-print-directory -C tests/dev
+	@$(MAKE) --no-print-directory -C modules/faultprof/tools
 
 demo: all
 	@ci/demo
@@ -54,7 +55,7 @@ sim: setup
 clean:
 	$(MAKE) -C $(KDIR) M=$(CURDIR) clean
 	for dir in hv-companion/spanvm hv-companion/fuzz hv-companion/model modules/ccsynch/model \
-		bench/membench bench/dsmsim tests/guest tests/dev; do $(MAKE) -C $$dir clean; done
+		bench/membench bench/dsmsim tests/guest tests/dev modules/faultprof/tools; do $(MAKE) -C $$dir clean; done
 	rm -rf out
 
 .PHONY: all setup modules spanvm programs demo check soak model sim clean

@@ -33,7 +33,7 @@ TRACE_EVENT(fault,
 	TP_fast_assign(
 		__entry->span = n->span_id;
 		__entry->page = page;
-		__entry->gpa = info->gpa;
+		__entry->gpa = info->kvm ? info->gpa : 0;
 		__entry->address = address;
 		__entry->ip = info->ip;
 		__entry->ns = ns;

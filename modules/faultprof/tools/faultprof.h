@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the parts of faultprof share.  Data flows one way: input.c reads faults, symbols.c knows the
+ * guest's kernel, profile.c gathers the faults by page and object and judges each page, report.c
+ * says it.  Whatever is wrong with an input ends the program with one line and status 1 before
+ * anything is written; a wrong option with status 2.
+ */
+#ifndef FAULTPROF_H
+#define FAULTPROF_H
+
+#include <linux/types.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+typedef __u8 u8;
+typedef __u32 u32;
+typedef __u64 u64;
+
+#define __printf(f, a)	__attribute((format(printf, f, a)))
+#define __noreturn	__attribute((noreturn))
+
+#define PAGE_SIZE	4096
+#define MAX_NODES	64
+
+/**
+ * struct fault - an access of a node that another node had to be asked for
+ * @time_ns:	when it was over, by the clock of the trace
+ * @ns:		how long it took
+ * @page:	number of the page in the span
+ * @gpa:	guest-physical address, with its offset in the page; 0: not by the guest
+ * @ip:		the guest's instruction pointer
+ * @vcpu:	the guest's CPU by APIC id, or -1
+ * @node:	whose access
+ * @home:	the page's home
+ * @write:	to write
+ * @walk:	by the hardware's walk of the guest's page tables
+ */
+struct fault {
+	u64 time_ns;
+	u64 ns;
+	u64 page;
+	u64 gpa;
+	u64 ip;
+	int vcpu;
+	u8 node;
+	u8 home;
+	bool write;
+	bool walk;
+};
+
+struct faults {
+	struct fault *fault;
+	size_t nr, room;
+};
+
+/**
+ * struct symbol - a function or variable of the guest's kernel
+ * @start:	its first address
+ * @size:	bytes; that of one without a size ends where the next begins
+ * @name:	its name
+ */
+struct symbol {
+	u64 start;
+	u64 size;
+	const char *name;
+};
+
+/* Memory that is not the kernel's image: who allocated it is not known here. */
+#define NO_SYMBOL	NULL
+
+enum verdict { V_UNKNOWN, V_FALSE, V_TRUE, V_MIXED, V_WALK, NR_VERDICTS };
+
+struct count {
+	u64 reads, writes, walks, ns;
+};
+
+/**
+ * struct spot - the accesses of one page to one object, at one offset, from one place in the code
+ * @object:	what lies there, or NO_SYMBOL
+ * @function:	what the instruction belongs to, or NO_SYMBOL
+ * @offset:	in the page
+ * @by:		by node, as many as struct profile has
+ * @all:	of all nodes
+ */
+struct spot {
+	const struct symbol *object, *function;
+	u32 offset;
+	struct count *by;
+	struct count all;
+};
+
+/**
+ * struct page - all that is known of a page
+ * @nr:		its number in the span
+ * @gpa:	guest-physical address of its first byte; 0 if no fault says it
+ * @home:	its home
+ * @by:		by node
+ * @all:	of all nodes
+ * @spots:	dearest first
+ * @verdict:	why it moves
+ * @confidence:	0 to 1
+ * @gain:	share of its faults that would be gone if its objects lay on pages of their own
+ * @inner_gain:	the same, if what lies 64 bytes apart in one object did, too
+ */
+struct page {
+	u64 nr;
+	u64 gpa;
+	u8 home;
+	struct count *by;
+	struct count all;
+	struct spot *spots;
+	size_t nr_spots;
+	enum verdict verdict;
+	double confidence, gain, inner_gain;
+	size_t first, end;	/* its faults */
+};
+
+/**
+ * struct profile - the faults by page
+ * @pages:	dearest first
+ * @all:	of all pages
+ * @by:		by node
+ * @named:	faults at objects that have a name
+ * @nr_nodes:	the highest node that is named, plus one
+ * @span_ns:	from the first fault to the last
+ */
+struct profile {
+	struct page *pages;
+	size_t nr_pages;
+	struct count all;
+	struct count *by;
+	u64 named;
+	u32 nr_nodes;
+	u64 span_ns;
+};
+
+/* main.c */
+void __noreturn __printf(1, 2) fail(const char *fmt, ...);
+void *xrealloc(void *p, size_t n);
+void *xzalloc(size_t n);
+
+static inline u64 count_faults(const struct count *c)
+{
+	return c->reads + c->writes;
+}
+
+/* input.c */
+void input_read(struct faults *f, const char *path);
+
+/* symbols.c */
+void symbols_read_vmlinux(const char *path);
+void symbols_read_map(const char *path);
+void symbols_free(void);
+const struct symbol *symbols_find(u64 address);
+const struct symbol *symbols_find_gpa(u64 gpa, u64 *offset);
+
+/* profile.c */
+void profile_make(struct profile *p, struct faults *f);
+void profile_free(struct profile *p);
+
+/* report.c */
+void report_text(const struct profile *p, size_t top);
+void report_json(const struct profile *p, const char *path);
+
+#endif

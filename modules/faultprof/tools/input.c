@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Reads faults: lines that hold an event numaspan:fault as tracefs and perf script print it, or a
+ * perf.data, which perf itself takes apart.  Lines of other events are left out.  A fault that is
+ * not whole, or a file without one, is an error.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "faultprof.h"
+
+#define EVENT		"fault: span="
+#define PERF_MAGIC	"PERFILE2"
+
+enum { K_SPAN, K_NODE, K_HOME, K_PAGE, K_GPA, K_ADDRESS, K_IP, K_VCPU, K_NS, NR_KEYS };
+
+static const struct {
+	const char *name;
+	int base;
+	u64 most;
+} keys[NR_KEYS] = {
+	[K_SPAN] = { "span", 16, UINT64_MAX },
+	[K_NODE] = { "node", 10, MAX_NODES - 1 },
+	[K_HOME] = { "home", 10, MAX_NODES - 1 },
+	[K_PAGE] = { "page", 10, UINT64_MAX / PAGE_SIZE },
+	[K_GPA] = { "gpa", 16, UINT64_MAX },
+	[K_ADDRESS] = { "address", 16, UINT64_MAX },
+	[K_IP] = { "ip", 16, UINT64_MAX },
+	[K_VCPU] = { "vcpu", 10, 65535 },
+	[K_NS] = { "ns", 10, UINT64_MAX },
+};
+
+/* Where the line that is being read comes from */
+static const char *file;
+static u64 line_nr;
+
+/* "12.345678" just before the event's name, in nanoseconds; false if that is no time. */
+static bool get_time(const char *line, const char *event, u64 *time_ns)
+{
+	const char *s = event;
+	u64 part = 0, unit = 1000000000;
+	char *end;
+
+	/* Back over the event's name, "numaspan:fault:" or "fault:", the blank and the colon */
+	while (s > line && s[-1] != ' ')
+		s--;
+	while (s > line && (s[-1] == ' ' || s[-1] == ':'))
+		s--;
+	while (s > line && ((s[-1] >= '0' && s[-1] <= '9') || s[-1] == '.'))
+		s--;
+	if (*s < '0' || *s > '9')
+		return false;
+	*time_ns = strtoull(s, &end, 10) * 1000000000ULL;
+	if (*end != '.')
+		return false;
+	for (s = end + 1; *s >= '0' && *s <= '9' && unit >= 10; s++) {
+		unit /= 10;
+		part += (*s - '0') * unit;
+	}
+	*time_ns += part;
+	return *s == ':';
+}
+
+static bool get_value(const char *s, int key, u64 *value)
+{
+	const bool none = key == K_VCPU && !strcmp(s, "-1");
+	char *end;
+
+	errno = 0;
+	*value = none ? 0 : strtoull(s, &end, keys[key].base);
+	return none || (*s != '-' && *s && !*end && !errno && *value <= keys[key].most);
+}
+
+/* The words of an event: KEY=VALUE, "read" or "write", "walk".  NULL, or what is wrong. */
+static const char *parse(char *words, struct fault *f)
+{
+	static char what[80];
+	u64 value[NR_KEYS];
+	u32 seen = 0, i;
+	bool access = false;
+	char *word, *save;
+
+	for (word = strtok_r(words, " \t\n", &save); word; word = strtok_r(NULL, " \t\n", &save)) {
+		char *eq = strchr(word, '=');
+
+		if (!strcmp(word, "read") || !strcmp(word, "write")) {
+			f->write = *word == 'w';
+			access = true;
+			continue;
+		}
+		if (!strcmp(word, "walk")) {
+			f->walk = true;
+			continue;
+		}
+		for (i = 0; eq && i < NR_KEYS; i++)
+			if (strlen(keys[i].name) == (size_t)(eq - word) &&
+			    !strncmp(word, keys[i].name, eq - word))
+				break;
+		snprintf(what, sizeof(what), "\"%.60s\"", word);
+		if (!eq || i == NR_KEYS || seen & 1U << i || !get_value(eq + 1, i, &value[i]))
+			return what;
+		if (i == K_VCPU)
+			f->vcpu = eq[1] == '-' ? -1 : (int)value[i];
+		seen |= 1U << i;
+	}
+	for (i = 0; i < NR_KEYS; i++) {
+		snprintf(what, sizeof(what), "no %s", keys[i].name);
+		if (!(seen & 1U << i))
+			return what;
+	}
+	f->node = value[K_NODE];
+	f->home = value[K_HOME];
+	f->page = value[K_PAGE];
+	f->gpa = value[K_GPA];
+	f->ip = value[K_IP];
+	f->ns = value[K_NS];
+	return access ? NULL : "neither read nor write";
+}
+
+static void add_line(struct faults *faults, char *line)
+{
+	char *event = strstr(line, EVENT);
+	struct fault f = { };
+	const char *wrong;
+
+	if (!event || (event > line && event[-1] != ' ' && event[-1] != ':'))
+		return;
+	if (!get_time(line, event, &f.time_ns))
+		fail("%s:%llu: expected a time before numaspan:fault", file, line_nr);
+	wrong = parse(event + strlen("fault: "), &f);
+	if (wrong)
+		fail("%s:%llu: %s: expected a whole event numaspan:fault", file, line_nr, wrong);
+	if (faults->nr == faults->room) {
+		faults->room = faults->room ? 2 * faults->room : 1024;
+		faults->fault = xrealloc(faults->fault, faults->room * sizeof(f));
+	}
+	faults->fault[faults->nr++] = f;
+}
+
+static void read_lines(struct faults *faults, FILE *f)
+{
+	char *line = NULL;
+	size_t size = 0;
+	ssize_t len;
+
+	line_nr = 0;
+	while ((len = getline(&line, &size, f)) > 0) {
+		line_nr++;
+		if (strlen(line) != (size_t)len)
+			fail("%s:%llu: expected text without NUL bytes", file, line_nr);
+		add_line(faults, line);
+	}
+	if (ferror(f))
+		fail("%s: %s", file, strerror(errno));
+	free(line);
+}
+
+/* perf knows its file, whatever version has written it. */
+static void read_perf(struct faults *faults)
+{
+	int pipes[2], status;
+	FILE *f;
+	pid_t pid;
+
+	if (pipe2(pipes, O_CLOEXEC))
+		fail("pipe: %s", strerror(errno));
+	pid = fork();
+	if (pid < 0)
+		fail("fork: %s", strerror(errno));
+	if (!pid) {
+		dup2(pipes[1], STDOUT_FILENO);
+		execlp("perf", "perf", "script", "-i", file, "-F", "comm,tid,cpu,time,event,trace",
+		       "--ns", (char *)NULL);
+		_exit(127);
+	}
+	close(pipes[1]);
+	f = fdopen(pipes[0], "r");
+	if (!f)
+		fail("pipe: %s", strerror(errno));
+	read_lines(faults, f);
+	fclose(f);
+	if (waitpid(pid, &status, 0) != pid)
+		fail("waitpid: %s", strerror(errno));
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
+		fail("%s: perf cannot be run: expected Debian's linux-perf", file);
+	if (status)
+		fail("%s: perf script cannot read it", file);
+}
+
+/**
+ * input_read() - add the faults of a file
+ * @f:		faults so far
+ * @path:	a perf.data, or lines
+ *
+ * Ends the program if there is none in it, or one is damaged.
+ */
+void input_read(struct faults *f, const char *path)
+{
+	char magic[sizeof(PERF_MAGIC) - 1] = "";
+	size_t before = f->nr;
+	struct stat st;
+	FILE *in;
+
+	file = path;
+	in = fopen(path, "re");
+	if (!in || fstat(fileno(in), &st))
+		fail("%s: %s", path, strerror(errno));
+	if (S_ISDIR(st.st_mode))
+		fail("%s: expected a file", path);
+	if (fread(magic, 1, sizeof(magic), in) == sizeof(magic) &&
+	    !memcmp(magic, PERF_MAGIC, sizeof(magic))) {
+		read_perf(f);
+	} else {
+		rewind(in);
+		read_lines(f, in);
+	}
+	fclose(in);
+	if (f->nr == before)
+		fail("%s: no numaspan:fault in it: expected a perf.data or a trace of that event",
+		     path);
+}

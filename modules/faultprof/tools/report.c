@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Says a profile: the pages by what they cost, then the dearest taken apart, object by place in the
+ * code by node, as perf c2c does for cache lines; and all of it as JSON.
+ */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "faultprof.h"
+
+#define SPOTS	12	/* of a page, in the text */
+
+static const char *const verdicts[NR_VERDICTS] = {
+	[V_UNKNOWN] = "UNKNOWN", [V_FALSE] = "FALSE", [V_TRUE] = "TRUE", [V_MIXED] = "MIXED",
+	[V_WALK] = "PAGE-WALK",
+};
+
+static double percent(u64 part, u64 whole)
+{
+	return whole ? 100.0 * part / whole : 0;
+}
+
+static const char *name_of(const struct symbol *s, const char *none)
+{
+	return s ? s->name : none;
+}
+
+/* The object of most cost, and how many others there are */
+static void print_objects(const struct page *p)
+{
+	const struct symbol *first = p->spots[0].object;
+	size_t i, j, others = 0;
+
+	for (i = 1; i < p->nr_spots; i++) {
+		for (j = 0; j < i && p->spots[j].object != p->spots[i].object; j++)
+			;
+		others += j == i;
+	}
+	printf("%s", name_of(first, "no symbol"));
+	if (others)
+		printf(" and %zu more", others);
+}
+
+static void print_page(const struct profile *pr, const struct page *p, size_t rank)
+{
+	size_t i;
+	u32 n;
+
+	printf("\n%zu. page %llu", rank, p->nr);
+	if (p->gpa)
+		printf(" at %llx", p->gpa);
+	printf(", home %u: %s", p->home, verdicts[p->verdict]);
+	if (p->verdict == V_FALSE)
+		printf(p->gain >= p->inner_gain ? " (of objects)" : " (inside an object)");
+	printf(", confidence %.2f; apart: objects %.0f %%, 64 bytes %.0f %% less faults\n",
+	       p->confidence, 100 * p->gain, 100 * p->inner_gain);
+	printf("   %6s  %-32s %-28s", "offset", "object", "by");
+	for (n = 0; n < pr->nr_nodes; n++)
+		printf("  node %-2u r/w", n);
+	printf("  %10s\n", "ms");
+	for (i = 0; i < p->nr_spots && i < SPOTS; i++) {
+		const struct spot *s = &p->spots[i];
+
+		printf("   0x%04x  %-32s %-28s", s->offset, name_of(s->object, "-"),
+		       name_of(s->function, "-"));
+		for (n = 0; n < pr->nr_nodes; n++)
+			printf("  %6llu/%-4llu", s->by[n].reads,
+			       s->by[n].writes);
+		printf("  %10.3f\n", s->all.ns / 1e6);
+	}
+	if (i < p->nr_spots)
+		printf("   ... and %zu places more\n", p->nr_spots - i);
+}
+
+/**
+ * report_text() - print it
+ * @p:		profile
+ * @top:	how many pages
+ */
+void report_text(const struct profile *p, size_t top)
+{
+	u64 verdict_ns[NR_VERDICTS] = { 0 }, verdict_nr[NR_VERDICTS] = { 0 };
+	const u64 all = count_faults(&p->all);
+	size_t i;
+	u32 n;
+
+	printf("%llu faults in %.3f s: %llu to read, %llu to write, %llu by page walks; ", all,
+	       p->span_ns / 1e9, p->all.reads, p->all.writes, p->all.walks);
+	printf("%.3f ms waited\n", p->all.ns / 1e6);
+	for (n = 0; n < p->nr_nodes; n++)
+		printf("node %u: %llu to read, %llu to write; %.3f ms\n", n, p->by[n].reads,
+		       p->by[n].writes, p->by[n].ns / 1e6);
+	printf("%zu pages; %.1f %% of the faults are at named objects of the kernel's image\n",
+	       p->nr_pages, percent(p->named, all));
+	for (i = 0; i < p->nr_pages; i++) {
+		verdict_ns[p->pages[i].verdict] += p->pages[i].all.ns;
+		verdict_nr[p->pages[i].verdict]++;
+	}
+	for (i = 0; i < NR_VERDICTS; i++)
+		printf("%-9s %6llu pages %5.1f %% of the time\n", verdicts[i],
+		       verdict_nr[i], percent(verdict_ns[i], p->all.ns));
+
+	printf("\n%4s %10s %4s %8s %8s %8s %10s %6s %-9s %5s  %s\n", "rank", "page", "home",
+	       "faults", "read", "write", "ms", "time", "verdict", "conf", "objects");
+	for (i = 0; i < p->nr_pages && i < top; i++) {
+		const struct page *g = &p->pages[i];
+
+		printf("%4zu %10llu %4u %8llu %8llu %8llu %10.3f %5.1f%% %-9s %5.2f  ", i + 1,
+		       g->nr, g->home, count_faults(&g->all),
+		       g->all.reads, g->all.writes,
+		       g->all.ns / 1e6, percent(g->all.ns, p->all.ns), verdicts[g->verdict],
+		       g->confidence);
+		print_objects(g);
+		putchar('\n');
+	}
+	for (i = 0; i < p->nr_pages && i < top; i++)
+		print_page(p, &p->pages[i], i + 1);
+}
+
+static void json_count(FILE *f, const struct count *c)
+{
+	fprintf(f, "\"reads\": %llu, \"writes\": %llu, \"walks\": %llu, \"ns\": %llu",
+		c->reads, c->writes,
+		c->walks, c->ns);
+}
+
+static void json_nodes(FILE *f, const struct count *by, u32 nr_nodes)
+{
+	u32 n;
+
+	fprintf(f, "\"nodes\": [");
+	for (n = 0; n < nr_nodes; n++) {
+		fprintf(f, "%s{", n ? ", " : "");
+		json_count(f, &by[n]);
+		fputc('}', f);
+	}
+	fputc(']', f);
+}
+
+/* Symbols have no character that JSON would not take as it is. */
+static void json_name(FILE *f, const char *key, const struct symbol *s)
+{
+	if (s)
+		fprintf(f, "\"%s\": \"%s\", ", key, s->name);
+	else
+		fprintf(f, "\"%s\": null, ", key);
+}
+
+static void json_page(FILE *f, const struct profile *pr, const struct page *p)
+{
+	size_t i;
+
+	fprintf(f, "  {\"page\": %llu, \"gpa\": %llu, \"home\": %u, ", p->nr,
+		p->gpa, p->home);
+	fprintf(f, "\"verdict\": \"%s\", \"confidence\": %.3f, ", verdicts[p->verdict],
+		p->confidence);
+	fprintf(f, "\"gain\": %.3f, \"inner_gain\": %.3f, ", p->gain, p->inner_gain);
+	json_count(f, &p->all);
+	fprintf(f, ",\n   ");
+	json_nodes(f, p->by, pr->nr_nodes);
+	fprintf(f, ",\n   \"spots\": [");
+	for (i = 0; i < p->nr_spots; i++) {
+		const struct spot *s = &p->spots[i];
+
+		fprintf(f, "%s\n    {\"offset\": %u, ", i ? "," : "", s->offset);
+		json_name(f, "object", s->object);
+		json_name(f, "function", s->function);
+		json_count(f, &s->all);
+		fprintf(f, ", ");
+		json_nodes(f, s->by, pr->nr_nodes);
+		fputc('}', f);
+	}
+	fprintf(f, "]}");
+}
+
+/**
+ * report_json() - write all of it to a file, whole or not at all
+ * @p:		profile
+ * @path:	the file
+ */
+void report_json(const struct profile *p, const char *path)
+{
+	char tmp[4096];
+	bool bad = true;
+	size_t i;
+	FILE *f;
+
+	if (snprintf(tmp, sizeof(tmp), "%s.new", path) >= (int)sizeof(tmp))
+		fail("--json %.100s: expected a shorter name", path);
+	f = fopen(tmp, "we");
+	if (f) {
+		fprintf(f, "{\"faults\": %llu, \"named\": %llu, \"span_ns\": %llu, ",
+			count_faults(&p->all), p->named,
+			p->span_ns);
+		json_count(f, &p->all);
+		fprintf(f, ",\n ");
+		json_nodes(f, p->by, p->nr_nodes);
+		fprintf(f, ",\n \"pages\": [\n");
+		for (i = 0; i < p->nr_pages; i++) {
+			json_page(f, p, &p->pages[i]);
+			fprintf(f, "%s\n", i + 1 < p->nr_pages ? "," : "");
+		}
+		fprintf(f, "]}\n");
+		bad = ferror(f);
+		bad = fclose(f) || bad || rename(tmp, path);
+	}
+	if (bad) {
+		int err = errno;
+
+		unlink(tmp);
+		fail("--json %s: %s", path, strerror(err));
+	}
+}

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The guest kernel's functions and variables, from its vmlinux (libelf) or its System.map.  The
+ * image is where it was linked to: a guest with KASLR has to be booted with nokaslr.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <gelf.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "faultprof.h"
+
+/* Where x86-64 has the image, and the physical address 0 in it */
+#define KERNEL_MAP	0xffffffff80000000ULL
+
+static struct symbol *symbols;
+static size_t nr_symbols, room;
+static u64 image_start, image_end;	/* _text, _end */
+
+static void add(u64 start, u64 size, const char *name)
+{
+	if (!strcmp(name, "_text"))
+		image_start = start;
+	if (!strcmp(name, "_end"))
+		image_end = start;
+	/* Not a thing but a place: section ends, padding before functions, modules' tables */
+	if (start < KERNEL_MAP || !*name || !strncmp(name, "__pfx_", 6) ||
+	    !strncmp(name, "__ksymtab_", 10) || !strncmp(name, "__kstrtab", 9))
+		return;
+	if (nr_symbols == room) {
+		room = room ? 2 * room : 4096;
+		symbols = xrealloc(symbols, room * sizeof(*symbols));
+	}
+	symbols[nr_symbols++] = (struct symbol){ start, size, strdup(name) };
+}
+
+/* By address; of those at one address the one that has a size first. */
+static int compare(const void *a, const void *b)
+{
+	const struct symbol *x = a, *y = b;
+
+	if (x->start != y->start)
+		return x->start < y->start ? -1 : 1;
+	if (x->size != y->size)
+		return x->size > y->size ? -1 : 1;
+	return strcmp(x->name, y->name);
+}
+
+static void finish(const char *path)
+{
+	size_t i, n = 0;
+
+	if (!image_start || image_end <= image_start)
+		fail("%s: no _text and _end: expected a kernel's, as vmlinux or System.map", path);
+	qsort(symbols, nr_symbols, sizeof(*symbols), compare);
+	for (i = 0; i < nr_symbols; i++) {
+		if (!n || symbols[i].start != symbols[n - 1].start)
+			symbols[n++] = symbols[i];
+		else
+			free((char *)symbols[i].name);
+	}
+	nr_symbols = n;
+	for (i = 0; i + 1 < nr_symbols; i++)
+		if (!symbols[i].size)
+			symbols[i].size = symbols[i + 1].start - symbols[i].start;
+}
+
+/**
+ * symbols_read_map() - the symbols of a System.map
+ * @path:	it
+ */
+void symbols_read_map(const char *path)
+{
+	char line[1024], name[512], type;
+	FILE *f = fopen(path, "re");
+	unsigned long long address;
+
+	if (!f)
+		fail("%s: %s", path, strerror(errno));
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%llx %c %511s", &address, &type, name) != 3)
+			fail("%s: \"%.40s\": expected a System.map", path,
+			     strtok(line, "\n") ?: "");
+		add(address, 0, name);
+	}
+	fclose(f);
+	finish(path);
+}
+
+/**
+ * symbols_read_vmlinux() - the symbols of a vmlinux
+ * @path:	it
+ */
+void symbols_read_vmlinux(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	Elf_Scn *section = NULL;
+	GElf_Shdr header;
+	Elf *elf;
+
+	if (fd < 0)
+		fail("%s: %s", path, strerror(errno));
+	elf_version(EV_CURRENT);
+	elf = elf_begin(fd, ELF_C_READ_MMAP, NULL);
+	if (!elf || elf_kind(elf) != ELF_K_ELF)
+		fail("%s: expected an ELF file, the kernel's vmlinux", path);
+	while ((section = elf_nextscn(elf, section))) {
+		Elf_Data *data;
+		GElf_Sym sym;
+		size_t i;
+
+		if (!gelf_getshdr(section, &header) || header.sh_type != SHT_SYMTAB)
+			continue;
+		data = elf_getdata(section, NULL);
+		for (i = 0; data && i < data->d_size / header.sh_entsize; i++) {
+			const char *name;
+
+			if (!gelf_getsym(data, i, &sym) || sym.st_shndx == SHN_UNDEF ||
+			    GELF_ST_TYPE(sym.st_info) > STT_FUNC)
+				continue;
+			name = elf_strptr(elf, header.sh_link, sym.st_name);
+			if (name)
+				add(sym.st_value, sym.st_size, name);
+		}
+	}
+	elf_end(elf);
+	close(fd);
+	finish(path);
+}
+
+/**
+ * symbols_free() - forget all symbols
+ */
+void symbols_free(void)
+{
+	size_t i;
+
+	for (i = 0; i < nr_symbols; i++)
+		free((char *)symbols[i].name);
+	free(symbols);
+}
+
+/**
+ * symbols_find() - what lies at a virtual address
+ * @address:	the address
+ *
+ * Return: the symbol, or NO_SYMBOL.
+ */
+const struct symbol *symbols_find(u64 address)
+{
+	size_t lo = 0, hi = nr_symbols;
+
+	while (lo < hi) {
+		size_t mid = (lo + hi) / 2;
+
+		if (symbols[mid].start <= address)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	if (!lo || address - symbols[lo - 1].start >= symbols[lo - 1].size)
+		return NO_SYMBOL;
+	return &symbols[lo - 1];
+}
+
+/**
+ * symbols_find_gpa() - what of the kernel's image lies at a guest-physical address
+ * @gpa:	the address; 0: none
+ * @offset:	set to the offset in it
+ *
+ * Return: the symbol, or NO_SYMBOL.
+ */
+const struct symbol *symbols_find_gpa(u64 gpa, u64 *offset)
+{
+	const u64 address = gpa + KERNEL_MAP;
+	const struct symbol *s;
+
+	*offset = 0;
+	if (!gpa || gpa >= -KERNEL_MAP || address < image_start || address >= image_end)
+		return NO_SYMBOL;
+	s = symbols_find(address);
+	if (s)
+		*offset = address - s->start;
+	return s;
+}
