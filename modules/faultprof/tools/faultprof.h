@@ -8,6 +8,7 @@
 #ifndef FAULTPROF_H
 #define FAULTPROF_H
 
+#include <libelf.h>
 #include <linux/types.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -79,13 +80,20 @@ struct count {
 /**
  * struct spot - the accesses of one page to one object, at one offset, from one place in the code
  * @object:	what lies there, or NO_SYMBOL
+ * @inner:	offset in it
+ * @part:	offset at which the part of the object begins that could be laid apart
  * @function:	what the instruction belongs to, or NO_SYMBOL
+ * @file:	its source; NULL if not known
+ * @line:	there
  * @offset:	in the page
  * @by:		by node, as many as struct profile has
  * @all:	of all nodes
  */
 struct spot {
 	const struct symbol *object, *function;
+	u64 inner, part;
+	const char *file;
+	int line;
 	u32 offset;
 	struct count *by;
 	struct count all;
@@ -102,7 +110,7 @@ struct spot {
  * @verdict:	why it moves
  * @confidence:	0 to 1
  * @gain:	share of its faults that would be gone if its objects lay on pages of their own
- * @inner_gain:	the same, if what lies 64 bytes apart in one object did, too
+ * @inner_gain:	the same, if the parts of each object did, too
  */
 struct page {
 	u64 nr;
@@ -155,6 +163,14 @@ void symbols_read_map(const char *path);
 void symbols_free(void);
 const struct symbol *symbols_find(u64 address);
 const struct symbol *symbols_find_gpa(u64 gpa, u64 *offset);
+u64 symbols_part(const struct symbol *s, u64 offset);
+
+/* dwarf.c */
+void dwarf_read(Elf *elf);
+void dwarf_free(void);
+u64 dwarf_member(const struct symbol *s, u64 offset, char *name, size_t len);
+const char *dwarf_declared(const struct symbol *s, int *line);
+const char *dwarf_line(u64 ip, int *line);
 
 /* profile.c */
 void profile_make(struct profile *p, struct faults *f);

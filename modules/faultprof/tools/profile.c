@@ -3,7 +3,7 @@
  * Faults by page, and why each page moves.
  *
  * A page's faults are replayed, in order, through the states that a page has at its nodes, once as
- * they were and once as if each object had pages of its own (a third time, each 64 bytes of an
+ * they were and once as if each object had pages of its own (a third time, each part of an
  * object).  What was a hit is not in the trace, but it stays one when objects part, so what the
  * replay gains is a lower bound, but for the first access of each node to each new page.  Only
  * the first access after a page has come faults: few faults say little, so a verdict comes with a
@@ -14,7 +14,6 @@
 
 #include "faultprof.h"
 
-#define BLOCK		64	/* of an object that may be laid apart in itself */
 #define FEW		8	/* faults of a page that say nothing */
 #define ENOUGH		100	/* that say all */
 #define SOME		0.3	/* gains */
@@ -23,7 +22,7 @@
 /* What moves together in a replay. */
 struct unit {
 	const struct symbol *object;
-	u64 block;
+	u64 part;
 	u64 readers;		/* nodes that have it */
 	int writer;		/* the only one, which may write; else -1 */
 };
@@ -78,11 +77,15 @@ static void count_spot(struct page *p, const struct fault *f, u32 nr_nodes)
 	const u32 offset = f->gpa % PAGE_SIZE;
 	const struct symbol *object, *function = symbols_find(f->ip);
 	struct spot *s;
+	const char *file;
+	int line = 0;
 	u64 inner;
 
 	object = symbols_find_gpa(f->gpa, &inner);
+	file = dwarf_line(f->ip, &line);
 	for (s = p->spots; s < p->spots + p->nr_spots; s++)
-		if (s->object == object && s->function == function && s->offset == offset)
+		if (s->object == object && s->function == function && s->offset == offset &&
+		    s->line == line)
 			break;
 	if (s == p->spots + p->nr_spots) {
 		/* Room for a power of two */
@@ -92,7 +95,11 @@ static void count_spot(struct page *p, const struct fault *f, u32 nr_nodes)
 		memset(s, 0, sizeof(*s));
 		s->by = xzalloc(nr_nodes * sizeof(*s->by));
 		s->object = object;
+		s->inner = inner;
+		s->part = object ? symbols_part(object, inner) : 0;
 		s->function = function;
+		s->file = file;
+		s->line = line;
 		s->offset = offset;
 	}
 	count(&s->by[f->node], f);
@@ -100,7 +107,17 @@ static void count_spot(struct page *p, const struct fault *f, u32 nr_nodes)
 }
 
 /* What of a page would lie apart in a replay */
-enum apart { NOTHING, OBJECTS, BLOCKS };
+enum apart { NOTHING, OBJECTS, PARTS };
+
+static u64 part_of(const struct page *p, const struct symbol *object, u64 inner)
+{
+	size_t i;
+
+	for (i = 0; i < p->nr_spots; i++)
+		if (p->spots[i].object == object && p->spots[i].inner == inner)
+			return p->spots[i].part;
+	return 0;
+}
 
 /* How many of a page's faults by the guest's instructions would be left. */
 static u64 replay(const struct page *p, enum apart parts, size_t *nr_units)
@@ -112,21 +129,21 @@ static u64 replay(const struct page *p, enum apart parts, size_t *nr_units)
 	for (i = p->first; i < p->end; i++) {
 		const struct fault *f = &all_faults[i];
 		const struct symbol *object = NO_SYMBOL;
-		u64 block = 0;
+		u64 part = 0;
 
 		if (f->walk || !f->gpa)
 			continue;
 		if (parts != NOTHING)
-			object = symbols_find_gpa(f->gpa, &block);
-		block = parts == BLOCKS ? block / BLOCK : 0;
+			object = symbols_find_gpa(f->gpa, &part);
+		part = parts == PARTS && object ? part_of(p, object, part) : 0;
 		for (u = units; u < units + nr; u++)
-			if (u->object == object && u->block == block)
+			if (u->object == object && u->part == part)
 				break;
 		if (u == units + nr) {
 			if (!(nr & (nr - 1)))
 				units = xrealloc(units, (2 * nr + 1) * sizeof(*u));
 			u = &units[nr++];
-			*u = (struct unit){ object, block, 1ULL << f->home, f->home };
+			*u = (struct unit){ object, part, 1ULL << f->home, f->home };
 		}
 		if (f->write && u->writer != f->node) {
 			misses++;
@@ -145,7 +162,7 @@ static u64 replay(const struct page *p, enum apart parts, size_t *nr_units)
 
 static void judge(struct page *p)
 {
-	u64 together, apart, blocks, named = 0, seen = 0;
+	u64 together, apart, parts, named = 0, seen = 0;
 	size_t units, objects, i;
 
 	for (i = 0; i < p->nr_spots; i++) {
@@ -155,9 +172,9 @@ static void judge(struct page *p)
 	}
 	together = replay(p, NOTHING, &units);
 	apart = replay(p, OBJECTS, &objects);
-	blocks = replay(p, BLOCKS, &units);
+	parts = replay(p, PARTS, &units);
 	p->gain = together > apart ? 1 - (double)apart / together : 0;
-	p->inner_gain = together > blocks ? 1 - (double)blocks / together : 0;
+	p->inner_gain = together > parts ? 1 - (double)parts / together : 0;
 	p->confidence = seen < ENOUGH ? (double)seen / ENOUGH : 1;
 	if (2 * p->all.walks > count_faults(&p->all)) {
 		p->verdict = V_WALK;

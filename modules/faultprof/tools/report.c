@@ -42,8 +42,48 @@ static void print_objects(const struct page *p)
 		printf(" and %zu more", others);
 }
 
+/* "object.member" */
+static const char *object_name(const struct spot *s, char *buf, size_t len)
+{
+	int n = snprintf(buf, len, "%s", name_of(s->object, "-"));
+
+	if (s->object && n < (int)len)
+		dwarf_member(s->object, s->inner, buf + n, len - n);
+	return buf;
+}
+
+/* "function file:line" */
+static const char *place_name(const struct spot *s, char *buf, size_t len)
+{
+	const char *slash = s->file ? strrchr(s->file, '/') : NULL;
+	int n = snprintf(buf, len, "%s", name_of(s->function, "-"));
+
+	if (s->file && n < (int)len)
+		snprintf(buf + n, len - n, " %s:%d", slash ? slash + 1 : s->file, s->line);
+	return buf;
+}
+
+/* Where the objects of a page are declared, each once */
+static void print_declared(const struct page *p)
+{
+	const char *file;
+	size_t i, j;
+	int line;
+
+	for (i = 0; i < p->nr_spots; i++) {
+		for (j = 0; j < i && p->spots[j].object != p->spots[i].object; j++)
+			;
+		if (j < i || !p->spots[i].object)
+			continue;
+		file = dwarf_declared(p->spots[i].object, &line);
+		if (file)
+			printf("   %s: %s:%d\n", p->spots[i].object->name, file, line);
+	}
+}
+
 static void print_page(const struct profile *pr, const struct page *p, size_t rank)
 {
+	char object[128], place[128];
 	size_t i;
 	u32 n;
 
@@ -53,17 +93,19 @@ static void print_page(const struct profile *pr, const struct page *p, size_t ra
 	printf(", home %u: %s", p->home, verdicts[p->verdict]);
 	if (p->verdict == V_FALSE)
 		printf(p->gain >= p->inner_gain ? " (of objects)" : " (inside an object)");
-	printf(", confidence %.2f; apart: objects %.0f %%, 64 bytes %.0f %% less faults\n",
+	printf(", confidence %.2f; apart: objects %.0f %%, their parts %.0f %% less faults\n",
 	       p->confidence, 100 * p->gain, 100 * p->inner_gain);
-	printf("   %6s  %-32s %-28s", "offset", "object", "by");
+	print_declared(p);
+	printf("   %6s  %-36s %-40s", "offset", "object", "by");
 	for (n = 0; n < pr->nr_nodes; n++)
 		printf("  node %-2u r/w", n);
 	printf("  %10s\n", "ms");
 	for (i = 0; i < p->nr_spots && i < SPOTS; i++) {
 		const struct spot *s = &p->spots[i];
 
-		printf("   0x%04x  %-32s %-28s", s->offset, name_of(s->object, "-"),
-		       name_of(s->function, "-"));
+		printf("   0x%04x  %-36s %-40s", s->offset,
+		       object_name(s, object, sizeof(object)),
+		       place_name(s, place, sizeof(place)));
 		for (n = 0; n < pr->nr_nodes; n++)
 			printf("  %6llu/%-4llu", s->by[n].reads,
 			       s->by[n].writes);
@@ -147,8 +189,21 @@ static void json_name(FILE *f, const char *key, const struct symbol *s)
 		fprintf(f, "\"%s\": null, ", key);
 }
 
+static void json_text(FILE *f, const char *key, const char *text)
+{
+	fprintf(f, "\"%s\": \"", key);
+	for (; *text; text++) {
+		if (*text == '"' || *text == '\\')
+			fputc('\\', f);
+		if ((unsigned char)*text >= ' ')
+			fputc(*text, f);
+	}
+	fprintf(f, "\", ");
+}
+
 static void json_page(FILE *f, const struct profile *pr, const struct page *p)
 {
+	char member[128];
 	size_t i;
 
 	fprintf(f, "  {\"page\": %llu, \"gpa\": %llu, \"home\": %u, ", p->nr,
@@ -165,7 +220,14 @@ static void json_page(FILE *f, const struct profile *pr, const struct page *p)
 
 		fprintf(f, "%s\n    {\"offset\": %u, ", i ? "," : "", s->offset);
 		json_name(f, "object", s->object);
+		if (s->object && (dwarf_member(s->object, s->inner, member, sizeof(member)),
+				  *member))
+			json_text(f, "member", member);
 		json_name(f, "function", s->function);
+		if (s->file) {
+			json_text(f, "file", s->file);
+			fprintf(f, "\"line\": %d, ", s->line);
+		}
 		json_count(f, &s->all);
 		fprintf(f, ", ");
 		json_nodes(f, s->by, pr->nr_nodes);

@@ -15,9 +15,14 @@
 /* Where x86-64 has the image, and the physical address 0 in it */
 #define KERNEL_MAP	0xffffffff80000000ULL
 
+/* What of an object can be laid apart, if its members are not known */
+#define BLOCK		64
+
 static struct symbol *symbols;
 static size_t nr_symbols, room;
 static u64 image_start, image_end;	/* _text, _end */
+static Elf *vmlinux;
+static int vmlinux_fd = -1;
 
 static void add(u64 start, u64 size, const char *name)
 {
@@ -125,9 +130,10 @@ void symbols_read_vmlinux(const char *path)
 				add(sym.st_value, sym.st_size, name);
 		}
 	}
-	elf_end(elf);
-	close(fd);
 	finish(path);
+	dwarf_read(elf);
+	vmlinux = elf;
+	vmlinux_fd = fd;
 }
 
 /**
@@ -140,6 +146,10 @@ void symbols_free(void)
 	for (i = 0; i < nr_symbols; i++)
 		free((char *)symbols[i].name);
 	free(symbols);
+	dwarf_free();
+	elf_end(vmlinux);
+	if (vmlinux_fd >= 0)
+		close(vmlinux_fd);
 }
 
 /**
@@ -184,4 +194,19 @@ const struct symbol *symbols_find_gpa(u64 gpa, u64 *offset)
 	if (s)
 		*offset = address - s->start;
 	return s;
+}
+
+/**
+ * symbols_part() - what of an object could be laid apart from the rest of it
+ * @s:		the object
+ * @offset:	in it
+ *
+ * Return: where the part with this offset begins: an outermost member, or 64 bytes.
+ */
+u64 symbols_part(const struct symbol *s, u64 offset)
+{
+	char name[256];
+	u64 start = dwarf_member(s, offset, name, sizeof(name));
+
+	return *name ? start : offset / BLOCK * BLOCK;
 }
