@@ -70,15 +70,22 @@ prune() {
 	ls -dt "$cache/$1"-*/ | tail -n +$((${2:-4} + 1)) | while read -r old; do rm -rf "$old"; done
 }
 
-# lock_modules TREE DIR: build the locks' modules, with their tests and benchmark, for the kernel
-# of a build tree; they, and that kernel's KUnit, are in DIR then, for --initrd-add
-lock_modules() {
-	local source
+# guest_modules TREE DIR FOLDER...: build the modules of these folders for the kernel of a build
+# tree; they are in DIR then, for --initrd-add
+guest_modules() {
+	local tree=$1 dir=$2 source
+	shift 2
 	source=$(mktemp -d)
 	(cd "$top" && git ls-files modules bench/kmod-bench | xargs cp -t "$source" --parents)
-	echo 'obj-m += modules/pernode-rwsem/ modules/ccsynch/ bench/kmod-bench/' >"$source/Kbuild"
-	make -s -C "$1" M="$source" modules >&2
-	mkdir -p "$2"
-	cp "$source"/{modules/*,bench/kmod-bench}/*.ko "$1/lib/kunit/kunit.ko" "$2/"
+	echo "obj-m += ${*/%//}" >"$source/Kbuild"
+	make -s -C "$tree" M="$source" modules >&2
+	mkdir -p "$dir"
+	(cd "$source" && find "$@" -name '*.ko') | sed "s|^|$source/|" | xargs cp -t "$dir"
 	rm -rf "$source"
+}
+
+# lock_modules TREE DIR: the locks' modules, with their tests and benchmark, and that kernel's KUnit
+lock_modules() {
+	guest_modules "$1" "$2" modules/pernode-rwsem modules/ccsynch bench/kmod-bench
+	cp "$1/lib/kunit/kunit.ko" "$2/"
 }

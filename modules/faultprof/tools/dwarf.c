@@ -81,7 +81,8 @@ void dwarf_read(Elf *elf)
 			add_children(&unit, 0);
 		at = next;
 	}
-	qsort(variables, nr_variables, sizeof(*variables), by_address);
+	if (nr_variables)
+		qsort(variables, nr_variables, sizeof(*variables), by_address);
 }
 
 /**
@@ -95,10 +96,13 @@ void dwarf_free(void)
 
 static bool find(const struct symbol *s, Dwarf_Die *die)
 {
-	const struct variable key = { .address = s->start };
+	const struct variable key = { .address = s->link };
 	const struct variable *v;
 
-	v = nr_variables ? bsearch(&key, variables, nr_variables, sizeof(key), by_address) : NULL;
+	/* What the kernel has allocated is not in its debugging information. */
+	if (!nr_variables || !s->link)
+		return false;
+	v = bsearch(&key, variables, nr_variables, sizeof(key), by_address);
 	return v && dwarf_offdie(dwarf, v->die, die);
 }
 

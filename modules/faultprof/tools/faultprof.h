@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the parts of faultprof share.  Data flows one way: input.c reads faults, symbols.c knows the
- * guest's kernel, profile.c gathers the faults by page and object and judges each page, report.c
- * says it.  Whatever is wrong with an input ends the program with one line and status 1 before
- * anything is written; a wrong option with status 2.
+ * What the parts of faultprof share.  Data flows one way: input.c reads faults; symbols.c knows
+ * the guest's kernel, dwarf.c its types, memory.c what it has allocated; profile.c gathers the
+ * faults by page and object and judges each page; report.c says it.  Whatever is wrong with an
+ * input ends the program with one line and status 1 before anything is written; a wrong option
+ * with status 2.
  */
 #ifndef FAULTPROF_H
 #define FAULTPROF_H
@@ -24,6 +25,7 @@ typedef __u64 u64;
 
 #define PAGE_SIZE	4096
 #define MAX_NODES	64
+#define MAX_CPUS	4096
 
 /**
  * struct fault - an access of a node that another node had to be asked for
@@ -57,18 +59,22 @@ struct faults {
 };
 
 /**
- * struct symbol - a function or variable of the guest's kernel
+ * struct symbol - a function or variable of the guest's kernel, or other memory
  * @start:	its first address
  * @size:	bytes; that of one without a size ends where the next begins
+ * @link:	the address that debugging information has for it
  * @name:	its name
+ * @is_kind:	the name is not of one object but of a kind
  */
 struct symbol {
 	u64 start;
 	u64 size;
+	u64 link;
 	const char *name;
+	bool is_kind;
 };
 
-/* Memory that is not the kernel's image: who allocated it is not known here. */
+/* Memory that nothing is known of */
 #define NO_SYMBOL	NULL
 
 enum verdict { V_UNKNOWN, V_FALSE, V_TRUE, V_MIXED, V_WALK, NR_VERDICTS };
@@ -163,7 +169,13 @@ void symbols_read_map(const char *path);
 void symbols_free(void);
 const struct symbol *symbols_find(u64 address);
 const struct symbol *symbols_find_gpa(u64 gpa, u64 *offset);
+const struct symbol *symbols_find_percpu(u64 offset);
 u64 symbols_part(const struct symbol *s, u64 offset);
+
+/* memory.c */
+void memory_read(const char *path);
+const struct symbol *memory_find(u64 gpa, u64 *offset);
+void memory_free(void);
 
 /* dwarf.c */
 void dwarf_read(Elf *elf);

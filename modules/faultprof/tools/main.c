@@ -75,6 +75,8 @@ static void help(void)
 	     "tracefs; one of each host.\n"
 	     "  --vmlinux FILE  the guest's kernel, for the names of objects and functions\n"
 	     "  --map FILE      its System.map instead\n"
+	     "  --memory FILE   what else its memory holds: a copy of the guest's\n"
+	     "                  /sys/kernel/debug/faultprof/memory (insmod faultprof.ko)\n"
 	     "  --top N         pages in the text (20)\n"
 	     "  --json FILE     all of it as JSON\n"
 	     "A guest whose kernel has KASLR has to be booted with nokaslr.\n"
@@ -86,11 +88,12 @@ static int report(int argc, char **argv)
 	static const struct option options[] = {
 		{ "vmlinux", required_argument, NULL, 'v' },
 		{ "map", required_argument, NULL, 'm' },
+		{ "memory", required_argument, NULL, 'M' },
 		{ "top", required_argument, NULL, 't' },
 		{ "json", required_argument, NULL, 'j' },
 		{ }
 	};
-	const char *vmlinux = NULL, *map = NULL, *json = NULL;
+	const char *vmlinux = NULL, *map = NULL, *memory = NULL, *json = NULL;
 	unsigned long top = 20;
 	struct faults faults = { };
 	struct profile profile;
@@ -108,6 +111,8 @@ static int report(int argc, char **argv)
 			vmlinux = optarg;
 		if (o == 'm')
 			map = optarg;
+		if (o == 'M')
+			memory = optarg;
 		if (o == 'j')
 			json = optarg;
 		if (o == 't') {
@@ -125,6 +130,8 @@ static int report(int argc, char **argv)
 		symbols_read_vmlinux(vmlinux);
 	if (map)
 		symbols_read_map(map);
+	if (memory)
+		memory_read(memory);
 	while (optind < argc)
 		input_read(&faults, argv[optind++]);
 	profile_make(&profile, &faults);
@@ -133,6 +140,7 @@ static int report(int argc, char **argv)
 	report_text(&profile, top);
 	profile_free(&profile);
 	symbols_free();
+	memory_free();
 	free(faults.fault);
 	if (fflush(stdout) || ferror(stdout))
 		fail("standard output: %s", strerror(errno));

@@ -160,6 +160,11 @@ static u64 replay(const struct page *p, enum apart parts, size_t *nr_units)
 	return misses;
 }
 
+static bool is_named(const struct symbol *s)
+{
+	return s && !s->is_kind;
+}
+
 static void judge(struct page *p)
 {
 	u64 together, apart, parts, named = 0, seen = 0;
@@ -167,7 +172,7 @@ static void judge(struct page *p)
 
 	for (i = 0; i < p->nr_spots; i++) {
 		seen += count_faults(&p->spots[i].all) - p->spots[i].all.walks;
-		if (p->spots[i].object)
+		if (is_named(p->spots[i].object))
 			named += count_faults(&p->spots[i].all) - p->spots[i].all.walks;
 	}
 	together = replay(p, NOTHING, &units);
@@ -239,7 +244,7 @@ void profile_make(struct profile *p, struct faults *f)
 		p->pages[p->nr_pages - 1].end = i + 1;
 		first = one->time_ns < first ? one->time_ns : first;
 		last = one->time_ns > last ? one->time_ns : last;
-		p->named += symbols_find_gpa(one->gpa, &inner) != NO_SYMBOL;
+		p->named += is_named(symbols_find_gpa(one->gpa, &inner));
 		if (one->node >= p->nr_nodes)
 			p->nr_nodes = one->node + 1;
 		if (one->home >= p->nr_nodes)

@@ -133,7 +133,7 @@ void report_text(const struct profile *p, size_t top)
 	for (n = 0; n < p->nr_nodes; n++)
 		printf("node %u: %llu to read, %llu to write; %.3f ms\n", n, p->by[n].reads,
 		       p->by[n].writes, p->by[n].ns / 1e6);
-	printf("%zu pages; %.1f %% of the faults are at named objects of the kernel's image\n",
+	printf("%zu pages; %.1f %% of the faults are at objects that have a name\n",
 	       p->nr_pages, percent(p->named, all));
 	for (i = 0; i < p->nr_pages; i++) {
 		verdict_ns[p->pages[i].verdict] += p->pages[i].all.ns;

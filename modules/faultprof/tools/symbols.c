@@ -18,27 +18,37 @@
 /* What of an object can be laid apart, if its members are not known */
 #define BLOCK		64
 
-static struct symbol *symbols;
-static size_t nr_symbols, room;
+struct table {
+	struct symbol *symbol;
+	size_t nr, room;
+};
+
+static struct table image, percpu;
 static u64 image_start, image_end;	/* _text, _end */
+static u64 percpu_end;			/* __per_cpu_end; the section begins at 0 */
 static Elf *vmlinux;
 static int vmlinux_fd = -1;
 
 static void add(u64 start, u64 size, const char *name)
 {
+	struct table *t = start < KERNEL_MAP ? &percpu : &image;
+
 	if (!strcmp(name, "_text"))
 		image_start = start;
 	if (!strcmp(name, "_end"))
 		image_end = start;
+	if (!strcmp(name, "__per_cpu_end"))
+		percpu_end = start;
 	/* Not a thing but a place: section ends, padding before functions, modules' tables */
-	if (start < KERNEL_MAP || !*name || !strncmp(name, "__pfx_", 6) ||
-	    !strncmp(name, "__ksymtab_", 10) || !strncmp(name, "__kstrtab", 9))
+	if (!*name || !strncmp(name, "__pfx_", 6) || !strncmp(name, "__ksymtab_", 10) ||
+	    !strncmp(name, "__kstrtab", 9) || !strncmp(name, "__per_cpu_", 10))
 		return;
-	if (nr_symbols == room) {
-		room = room ? 2 * room : 4096;
-		symbols = xrealloc(symbols, room * sizeof(*symbols));
+	if (t->nr == t->room) {
+		t->room = t->room ? 2 * t->room : 4096;
+		t->symbol = xrealloc(t->symbol, t->room * sizeof(*t->symbol));
 	}
-	symbols[nr_symbols++] = (struct symbol){ start, size, strdup(name) };
+	t->symbol[t->nr++] = (struct symbol){ .start = start, .size = size, .link = start,
+		.name = strdup(name) };
 }
 
 /* By address; of those at one address the one that has a size first. */
@@ -53,23 +63,33 @@ static int compare(const void *a, const void *b)
 	return strcmp(x->name, y->name);
 }
 
-static void finish(const char *path)
+/* Whose last symbol ends at @end */
+static void sort(struct table *t, u64 end)
 {
+	struct symbol *s = t->symbol;
 	size_t i, n = 0;
 
+	if (!t->nr)
+		return;
+	qsort(s, t->nr, sizeof(*s), compare);
+	for (i = 0; i < t->nr; i++) {
+		if (!n || s[i].start != s[n - 1].start)
+			s[n++] = s[i];
+		else
+			free((char *)s[i].name);
+	}
+	t->nr = n;
+	for (i = 0; i < n; i++)
+		if (!s[i].size)
+			s[i].size = (i + 1 < n ? s[i + 1].start : end) - s[i].start;
+}
+
+static void finish(const char *path)
+{
 	if (!image_start || image_end <= image_start)
 		fail("%s: no _text and _end: expected a kernel's, as vmlinux or System.map", path);
-	qsort(symbols, nr_symbols, sizeof(*symbols), compare);
-	for (i = 0; i < nr_symbols; i++) {
-		if (!n || symbols[i].start != symbols[n - 1].start)
-			symbols[n++] = symbols[i];
-		else
-			free((char *)symbols[i].name);
-	}
-	nr_symbols = n;
-	for (i = 0; i + 1 < nr_symbols; i++)
-		if (!symbols[i].size)
-			symbols[i].size = symbols[i + 1].start - symbols[i].start;
+	sort(&image, image_end);
+	sort(&percpu, percpu_end);
 }
 
 /**
@@ -136,16 +156,39 @@ void symbols_read_vmlinux(const char *path)
 	vmlinux_fd = fd;
 }
 
+static void free_table(struct table *t)
+{
+	size_t i;
+
+	for (i = 0; i < t->nr; i++)
+		free((char *)t->symbol[i].name);
+	free(t->symbol);
+}
+
+static const struct symbol *find(const struct table *t, u64 address)
+{
+	size_t lo = 0, hi = t->nr;
+
+	while (lo < hi) {
+		size_t mid = (lo + hi) / 2;
+
+		if (t->symbol[mid].start <= address)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	if (!lo || address - t->symbol[lo - 1].start >= t->symbol[lo - 1].size)
+		return NO_SYMBOL;
+	return &t->symbol[lo - 1];
+}
+
 /**
  * symbols_free() - forget all symbols
  */
 void symbols_free(void)
 {
-	size_t i;
-
-	for (i = 0; i < nr_symbols; i++)
-		free((char *)symbols[i].name);
-	free(symbols);
+	free_table(&image);
+	free_table(&percpu);
 	dwarf_free();
 	elf_end(vmlinux);
 	if (vmlinux_fd >= 0)
@@ -160,23 +203,22 @@ void symbols_free(void)
  */
 const struct symbol *symbols_find(u64 address)
 {
-	size_t lo = 0, hi = nr_symbols;
-
-	while (lo < hi) {
-		size_t mid = (lo + hi) / 2;
-
-		if (symbols[mid].start <= address)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	if (!lo || address - symbols[lo - 1].start >= symbols[lo - 1].size)
-		return NO_SYMBOL;
-	return &symbols[lo - 1];
+	return find(&image, address);
 }
 
 /**
- * symbols_find_gpa() - what of the kernel's image lies at a guest-physical address
+ * symbols_find_percpu() - what each CPU has at an offset in the image's per-CPU section
+ * @offset:	the offset
+ *
+ * Return: the symbol, or NO_SYMBOL.
+ */
+const struct symbol *symbols_find_percpu(u64 offset)
+{
+	return offset < percpu_end ? find(&percpu, offset) : NO_SYMBOL;
+}
+
+/**
+ * symbols_find_gpa() - what lies at a guest-physical address
  * @gpa:	the address; 0: none
  * @offset:	set to the offset in it
  *
@@ -188,8 +230,10 @@ const struct symbol *symbols_find_gpa(u64 gpa, u64 *offset)
 	const struct symbol *s;
 
 	*offset = 0;
-	if (!gpa || gpa >= -KERNEL_MAP || address < image_start || address >= image_end)
+	if (!gpa)
 		return NO_SYMBOL;
+	if (gpa >= -KERNEL_MAP || address < image_start || address >= image_end)
+		return memory_find(gpa, offset);
 	s = symbols_find(address);
 	if (s)
 		*offset = address - s->start;

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What a kernel's memory is used for, for faultprof: /sys/kernel/debug/faultprof/memory says it in
+ * one pass over all pages, a line for each run of pages that are used alike, and for what has
+ * a name that only the running kernel knows: each CPU's own data, kernel stacks, and the struct
+ * pages themselves.  To be read by who has looked at faults before: reading it touches every
+ * struct page, and those of other nodes move for that.
+ *
+ * It is a snapshot without locks: what changes hands meanwhile may be said wrongly, but nothing is
+ * followed that could go away.  Addresses are physical.
+ */
+#include <linux/debugfs.h>
+#include <linux/mm.h>
+#include <linux/mmzone.h>
+#include <linux/memory_hotplug.h>
+#include <linux/module.h>
+#include <linux/pgtable.h>
+#include <linux/sched/signal.h>
+#include <linux/sched/task_stack.h>
+#include <linux/seq_file.h>
+
+/* The positions of the file: one for each of these, then one for each section of memory */
+enum { AT_HEAD, AT_PERCPU, AT_STACKS, AT_SECTIONS };
+
+static struct dentry *dir;
+
+static unsigned long last_pfn(void)
+{
+	unsigned long end = 0;
+	int node;
+
+	for_each_online_node(node)
+		end = max(end, node_end_pfn(node));
+	return end;
+}
+
+static void show_head(struct seq_file *m)
+{
+	int node;
+
+	seq_puts(m, "# faultprof memory 1\n");
+	for_each_online_node(node)
+		seq_printf(m, "node %llx %llx %d\n", PFN_PHYS(node_start_pfn(node)),
+			   PFN_PHYS(node_end_pfn(node) - node_start_pfn(node)), node);
+}
+
+/* Where address 0 of the image's per-CPU section is, for each CPU */
+static void show_percpu(struct seq_file *m)
+{
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		if (virt_addr_valid((void *)per_cpu_offset(cpu)))
+			seq_printf(m, "percpu %llx %d\n", (u64)__pa(per_cpu_offset(cpu)), cpu);
+}
+
+static void show_stacks(struct seq_file *m)
+{
+	struct task_struct *p, *t;
+	unsigned long at;
+
+	rcu_read_lock();
+	for_each_process_thread(p, t) {
+		unsigned long stack = (unsigned long)READ_ONCE(t->stack);
+
+		for (at = stack; stack && at < stack + THREAD_SIZE; at += PAGE_SIZE) {
+			struct page *page = NULL;
+
+			if (is_vmalloc_addr((void *)at))
+				page = vmalloc_to_page((void *)at);
+			else if (virt_addr_valid((void *)at))
+				page = virt_to_page((void *)at);
+			if (page)
+				seq_printf(m, "stack %llx %lx %d %s\n",
+					   PFN_PHYS(page_to_pfn(page)), PAGE_SIZE, t->pid, t->comm);
+		}
+	}
+	rcu_read_unlock();
+}
+
+/* Where the struct pages of a section are */
+static void show_vmemmap(struct seq_file *m, unsigned long pfn)
+{
+	unsigned long at = (unsigned long)pfn_to_page(pfn);
+	unsigned long end = (unsigned long)(pfn_to_page(pfn) + PAGES_PER_SECTION);
+
+	while (at < end) {
+		unsigned int level;
+		pte_t *pte = lookup_address(at, &level);
+		unsigned long size, len;
+		u64 phys;
+
+		if (!pte || pte_none(*pte) || level > PG_LEVEL_2M)
+			break;
+		size = page_level_size(level);
+		phys = PFN_PHYS(level == PG_LEVEL_2M ? pmd_pfn(*(pmd_t *)pte) : pte_pfn(*pte));
+		phys += at & (size - 1);
+		len = min(size - (at & (size - 1)), end - at);
+		seq_printf(m, "vmemmap %llx %lx %llx\n", phys, len,
+			   PFN_PHYS(page_to_pfn((struct page *)at)));
+		at += len;
+	}
+}
+
+/* What a page is used for; @nr gets how many from this one on are known to be used the same way. */
+static const char *use_of(unsigned long pfn, unsigned long *nr)
+{
+	struct page *page = pfn_to_online_page(pfn), *head;
+	unsigned long mapping;
+
+	*nr = 1;
+	if (!page)
+		return NULL;
+	if (PageReserved(page))
+		return "reserved";
+	if (PageBuddy(page)) {
+		*nr = 1UL << min(page_private(page), 20UL);
+		return "free";
+	}
+	head = compound_head(page);
+	mapping = (unsigned long)READ_ONCE(head->mapping);
+	if (PageSlab(head))
+		return "slab";
+	if (PageTable(page))
+		return "page-table";
+	if (!page_ref_count(head))
+		return "free";
+	if (mapping & PAGE_MAPPING_ANON)
+		return "anonymous";
+	return mapping ? "page-cache" : "pages";
+}
+
+static void show_section(struct seq_file *m, unsigned long pfn)
+{
+	unsigned long end = min(pfn + PAGES_PER_SECTION, last_pfn()), nr, start = pfn;
+	const char *before = NULL, *use;
+
+	if (!pfn_to_online_page(pfn))
+		return;
+	show_vmemmap(m, pfn);
+	for (; pfn < end; pfn += nr) {
+		use = use_of(pfn, &nr);
+		if (use == before)
+			continue;
+		if (before)
+			seq_printf(m, "pages %llx %llx %s\n", PFN_PHYS(start),
+				   PFN_PHYS(pfn - start), before);
+		before = use;
+		start = pfn;
+	}
+	if (before)
+		seq_printf(m, "pages %llx %llx %s\n", PFN_PHYS(start), PFN_PHYS(end - start),
+			   before);
+}
+
+static void *memory_start(struct seq_file *m, loff_t *pos)
+{
+	u64 sections = DIV_ROUND_UP(last_pfn(), PAGES_PER_SECTION);
+
+	/* seq_file wants something that is not NULL; the position says all. */
+	return *pos < AT_SECTIONS + sections ? pos : NULL;
+}
+
+static void *memory_next(struct seq_file *m, void *v, loff_t *pos)
+{
+	++*pos;
+	return memory_start(m, pos);
+}
+
+static void memory_stop(struct seq_file *m, void *v)
+{
+}
+
+static int memory_show(struct seq_file *m, void *v)
+{
+	const loff_t pos = *(loff_t *)v;
+
+	if (pos == AT_HEAD)
+		show_head(m);
+	else if (pos == AT_PERCPU)
+		show_percpu(m);
+	else if (pos == AT_STACKS)
+		show_stacks(m);
+	else
+		show_section(m, (pos - AT_SECTIONS) * PAGES_PER_SECTION);
+	cond_resched();
+	return 0;
+}
+
+static const struct seq_operations memory_sops = {
+	.start = memory_start,
+	.next = memory_next,
+	.stop = memory_stop,
+	.show = memory_show,
+};
+DEFINE_SEQ_ATTRIBUTE(memory);
+
+static int __init faultprof_init(void)
+{
+	dir = debugfs_create_dir("faultprof", NULL);
+	if (IS_ERR(dir))
+		return PTR_ERR(dir);
+	debugfs_create_file("memory", 0400, dir, NULL, &memory_fops);
+	return 0;
+}
+
+static void __exit faultprof_exit(void)
+{
+	debugfs_remove(dir);
+}
+
+module_init(faultprof_init);
+module_exit(faultprof_exit);
+MODULE_DESCRIPTION("What a kernel's memory is used for, for faultprof");
+MODULE_LICENSE("GPL");
