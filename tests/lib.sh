@@ -433,7 +433,7 @@ insns_like() {
 	done
 }
 
-# total FILE KEY: the sum of a counter over all nodes
+# node_stat FILE NODE KEY: a counter of one node; total FILE KEY: the sum over all nodes
 node_stat() { grep -o "\"$3\": *[0-9]*" "$1" | awk -v n="$2" 'NR == n + 1 { print $NF }'; }
 total() { grep -o "\"$2\": *[0-9]*" "$1" | awk '{ sum += $NF } END { print sum + 0 }'; }
 

@@ -61,7 +61,7 @@ static vm_fault_t ns_vm_fault(struct vm_fault *vmf)
 	enum ns_event access = write ? NS_EV_WRITE : NS_EV_READ;
 	struct ns_node *n = vmf->vma->vm_private_data;
 	struct ns_access_info info;
-	bool missed = false, unlocked = false, prefetched;
+	bool missed = false, unlocked = false, observed = false, prefetched;
 	vm_fault_t ret = VM_FAULT_SIGBUS;
 	u64 start = ktime_get_ns();
 	struct ns_page *p;
@@ -76,6 +76,7 @@ static vm_fault_t ns_vm_fault(struct vm_fault *vmf)
 
 	if (write && ns_clears_pages(n)) {
 		ns_observe_access(vmf, &info);
+		observed = true;
 		if (ns_is_clear(n, &info))
 			access = NS_EV_CLEAR;
 	}
@@ -86,7 +87,8 @@ static vm_fault_t ns_vm_fault(struct vm_fault *vmf)
 		if (!err || err == -ENOMEM || ns_stopped(n))
 			break;
 		if (!missed) {
-			ns_observe_access(vmf, &info);
+			if (!observed)
+				ns_observe_access(vmf, &info);
 			ns_hold_wait(n, p, info.token, start);
 			missed = true;
 			if (!write)

@@ -164,6 +164,9 @@ struct ns_node {
 	u64 nr_chunks;
 	struct ns_counters __percpu *counters;
 	long cache_limit;
+	/* Set once or twice in a guest's life, read by every write fault */
+	seqlock_t clear_lock;			/* guards the next two */
+	u64 clear_start, clear_end;		/* of the code that clears pages */
 
 	struct kref ref;
 	struct mutex ctl;			/* serialises ioctls */
@@ -179,8 +182,6 @@ struct ns_node {
 	u64 latency_ns;				/* moving average of a remote fault */
 	unsigned int window, window_most;	/* of prefetch: now, and as configured */
 	unsigned int window_used;
-	seqlock_t clear_lock;			/* guards the next two */
-	u64 clear_start, clear_end;		/* of the code that clears pages */
 
 	atomic_long_t cache_used ____cacheline_aligned_in_smp;
 	atomic_long_t cache_peak;

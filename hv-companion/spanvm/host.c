@@ -135,6 +135,7 @@ static bool check_params(struct round *r)
 static bool check_needed(struct round *r)
 {
 	struct vmm *vm = r->vm;
+	bool bad;
 
 	vm->kvm_fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	if (!item(r, vm->kvm_fd >= 0, true,
@@ -147,14 +148,10 @@ static bool check_needed(struct round *r)
 		   KVM_API_VERSION) ||
 	     !check_caps(r)))
 		return false;
-	if (access("/dev/numaspan", R_OK | W_OK)) {
-		if (!item(r, false, true, "insmod numaspan.ko",
-			  "/dev/numaspan: %s (is numaspan.ko loaded?)", strerror(errno)))
-			return false;
-	} else if (r->all) {
-		item(r, true, true, "", "/dev/numaspan: can be opened");
-	}
-	return check_params(r);
+	bad = access("/dev/numaspan", R_OK | W_OK);
+	return item(r, !bad, true, "insmod numaspan.ko", "/dev/numaspan: %s%s",
+		    bad ? strerror(errno) : "can be opened",
+		    bad ? " (is numaspan.ko loaded?)" : "") && check_params(r);
 }
 
 /**

@@ -163,6 +163,17 @@ static inline u64 count_faults(const struct count *c)
 /* input.c */
 void input_read(struct faults *f, const char *path);
 
+/* table.c */
+struct table {
+	struct symbol *symbol;
+	size_t nr, room;
+};
+
+void table_add(struct table *t, const struct symbol *s);
+void table_sort(struct table *t, u64 end);
+const struct symbol *table_find(const struct table *t, u64 address);
+void table_free(struct table *t);
+
 /* symbols.c */
 void symbols_read_vmlinux(const char *path);
 void symbols_read_map(const char *path);

@@ -16,38 +16,14 @@
 /* In the order in which they are asked: a stack is of pages, too. */
 enum kind { STACK, VMEMMAP, PAGES, NR_KINDS };
 
-struct range {
-	u64 start, size;
-	u64 of;			/* VMEMMAP: the memory that it describes */
-	char *name;
-};
-
-struct ranges {
-	struct range *range;
-	size_t nr, room;
-};
-
-static struct ranges ranges[NR_KINDS];
+static struct table ranges[NR_KINDS];
 static u64 cpu_base[MAX_CPUS];		/* plus one, so that 0 is none */
 static struct symbol **made;
 static size_t nr_made;
 
-static void add(enum kind kind, u64 start, u64 size, u64 of, const char *name)
+static void add(enum kind kind, u64 start, u64 size, const char *name)
 {
-	struct ranges *r = &ranges[kind];
-
-	if (r->nr == r->room) {
-		r->room = r->room ? 2 * r->room : 256;
-		r->range = xrealloc(r->range, r->room * sizeof(*r->range));
-	}
-	r->range[r->nr++] = (struct range){ start, size, of, strdup(name) };
-}
-
-static int by_start(const void *a, const void *b)
-{
-	const struct range *x = a, *y = b;
-
-	return (x->start > y->start) - (x->start < y->start);
+	table_add(&ranges[kind], &(struct symbol){ .start = start, .size = size, .name = name });
 }
 
 /* One line.  False if it is none of those that are known. */
@@ -68,17 +44,17 @@ static bool add_line(const char *line)
 	if (sscanf(line, "stack %llx %llx %d %63[^\n]%n", &start, &size, &n, text, &end) == 4 &&
 	    !line[end] && size) {
 		snprintf(name, sizeof(name), "stack of %s/%d", text, n);
-		add(STACK, start, size, 0, name);
+		add(STACK, start, size, name);
 		return true;
 	}
 	if (sscanf(line, "vmemmap %llx %llx %llx%n", &start, &size, &of, &end) == 3 &&
 	    !line[end] && size) {
-		add(VMEMMAP, start, size, of, "struct pages");
+		add(VMEMMAP, start, size, "struct pages");
 		return true;
 	}
 	if (sscanf(line, "pages %llx %llx %63s%n", &start, &size, text, &end) == 3 &&
 	    !line[end] && size) {
-		add(PAGES, start, size, 0, text);
+		add(PAGES, start, size, text);
 		return true;
 	}
 	return false;
@@ -111,26 +87,7 @@ void memory_read(const char *path)
 		fail("%s: empty: expected a copy of faultprof/memory", path);
 	fclose(f);
 	for (i = 0; i < NR_KINDS; i++)
-		if (ranges[i].nr)
-			qsort(ranges[i].range, ranges[i].nr, sizeof(struct range), by_start);
-}
-
-static const struct range *find(enum kind kind, u64 gpa)
-{
-	const struct ranges *r = &ranges[kind];
-	size_t lo = 0, hi = r->nr;
-
-	while (lo < hi) {
-		size_t mid = (lo + hi) / 2;
-
-		if (r->range[mid].start <= gpa)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	if (!lo || gpa - r->range[lo - 1].start >= r->range[lo - 1].size)
-		return NULL;
-	return &r->range[lo - 1];
+		table_sort(&ranges[i], 0);
 }
 
 /* The symbol of an object, made if it is new; @start is a physical address. */
@@ -184,7 +141,7 @@ static const struct symbol *find_percpu(u64 gpa)
 const struct symbol *memory_find(u64 gpa, u64 *offset)
 {
 	const struct symbol *s = find_percpu(gpa);
-	const struct range *r;
+	const struct symbol *r;
 	enum kind kind;
 	char name[128];
 
@@ -193,7 +150,7 @@ const struct symbol *memory_find(u64 gpa, u64 *offset)
 		struct symbol page = { .start = gpa - gpa % PAGE_SIZE, .size = PAGE_SIZE,
 			.name = name, .is_kind = kind == PAGES };
 
-		r = find(kind, gpa);
+		r = table_find(&ranges[kind], gpa);
 		if (!r)
 			continue;
 		snprintf(name, sizeof(name), kind == PAGES ? "(%s)" : "%s", r->name);
@@ -208,13 +165,10 @@ const struct symbol *memory_find(u64 gpa, u64 *offset)
  */
 void memory_free(void)
 {
-	size_t i, j;
+	size_t i;
 
-	for (i = 0; i < NR_KINDS; i++) {
-		for (j = 0; j < ranges[i].nr; j++)
-			free(ranges[i].range[j].name);
-		free(ranges[i].range);
-	}
+	for (i = 0; i < NR_KINDS; i++)
+		table_free(&ranges[i]);
 	for (i = 0; i < nr_made; i++) {
 		free((char *)made[i]->name);
 		free(made[i]);

@@ -180,15 +180,6 @@ static void json_nodes(FILE *f, const struct count *by, u32 nr_nodes)
 	fputc(']', f);
 }
 
-/* Symbols have no character that JSON would not take as it is. */
-static void json_name(FILE *f, const char *key, const struct symbol *s)
-{
-	if (s)
-		fprintf(f, "\"%s\": \"%s\", ", key, s->name);
-	else
-		fprintf(f, "\"%s\": null, ", key);
-}
-
 static void json_text(FILE *f, const char *key, const char *text)
 {
 	fprintf(f, "\"%s\": \"", key);
@@ -199,6 +190,14 @@ static void json_text(FILE *f, const char *key, const char *text)
 			fputc(*text, f);
 	}
 	fprintf(f, "\", ");
+}
+
+static void json_name(FILE *f, const char *key, const struct symbol *s)
+{
+	if (s)
+		json_text(f, key, s->name);
+	else
+		fprintf(f, "\"%s\": null, ", key);
 }
 
 static void json_page(FILE *f, const struct profile *pr, const struct page *p)

@@ -18,11 +18,6 @@
 /* What of an object can be laid apart, if its members are not known */
 #define BLOCK		64
 
-struct table {
-	struct symbol *symbol;
-	size_t nr, room;
-};
-
 static struct table image, percpu;
 static u64 image_start, image_end;	/* _text, _end */
 static u64 percpu_end;			/* __per_cpu_end; the section begins at 0 */
@@ -31,8 +26,6 @@ static int vmlinux_fd = -1;
 
 static void add(u64 start, u64 size, const char *name)
 {
-	struct table *t = start < KERNEL_MAP ? &percpu : &image;
-
 	if (!strcmp(name, "_text"))
 		image_start = start;
 	if (!strcmp(name, "_end"))
@@ -43,53 +36,16 @@ static void add(u64 start, u64 size, const char *name)
 	if (!*name || !strncmp(name, "__pfx_", 6) || !strncmp(name, "__ksymtab_", 10) ||
 	    !strncmp(name, "__kstrtab", 9) || !strncmp(name, "__per_cpu_", 10))
 		return;
-	if (t->nr == t->room) {
-		t->room = t->room ? 2 * t->room : 4096;
-		t->symbol = xrealloc(t->symbol, t->room * sizeof(*t->symbol));
-	}
-	t->symbol[t->nr++] = (struct symbol){ .start = start, .size = size, .link = start,
-		.name = strdup(name) };
-}
-
-/* By address; of those at one address the one that has a size first. */
-static int compare(const void *a, const void *b)
-{
-	const struct symbol *x = a, *y = b;
-
-	if (x->start != y->start)
-		return x->start < y->start ? -1 : 1;
-	if (x->size != y->size)
-		return x->size > y->size ? -1 : 1;
-	return strcmp(x->name, y->name);
-}
-
-/* Whose last symbol ends at @end */
-static void sort(struct table *t, u64 end)
-{
-	struct symbol *s = t->symbol;
-	size_t i, n = 0;
-
-	if (!t->nr)
-		return;
-	qsort(s, t->nr, sizeof(*s), compare);
-	for (i = 0; i < t->nr; i++) {
-		if (!n || s[i].start != s[n - 1].start)
-			s[n++] = s[i];
-		else
-			free((char *)s[i].name);
-	}
-	t->nr = n;
-	for (i = 0; i < n; i++)
-		if (!s[i].size)
-			s[i].size = (i + 1 < n ? s[i + 1].start : end) - s[i].start;
+	table_add(start < KERNEL_MAP ? &percpu : &image,
+		  &(struct symbol){ .start = start, .size = size, .link = start, .name = name });
 }
 
 static void finish(const char *path)
 {
 	if (!image_start || image_end <= image_start)
 		fail("%s: no _text and _end: expected a kernel's, as vmlinux or System.map", path);
-	sort(&image, image_end);
-	sort(&percpu, percpu_end);
+	table_sort(&image, image_end);
+	table_sort(&percpu, percpu_end);
 }
 
 /**
@@ -156,39 +112,13 @@ void symbols_read_vmlinux(const char *path)
 	vmlinux_fd = fd;
 }
 
-static void free_table(struct table *t)
-{
-	size_t i;
-
-	for (i = 0; i < t->nr; i++)
-		free((char *)t->symbol[i].name);
-	free(t->symbol);
-}
-
-static const struct symbol *find(const struct table *t, u64 address)
-{
-	size_t lo = 0, hi = t->nr;
-
-	while (lo < hi) {
-		size_t mid = (lo + hi) / 2;
-
-		if (t->symbol[mid].start <= address)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	if (!lo || address - t->symbol[lo - 1].start >= t->symbol[lo - 1].size)
-		return NO_SYMBOL;
-	return &t->symbol[lo - 1];
-}
-
 /**
  * symbols_free() - forget all symbols
  */
 void symbols_free(void)
 {
-	free_table(&image);
-	free_table(&percpu);
+	table_free(&image);
+	table_free(&percpu);
 	dwarf_free();
 	elf_end(vmlinux);
 	if (vmlinux_fd >= 0)
@@ -203,7 +133,7 @@ void symbols_free(void)
  */
 const struct symbol *symbols_find(u64 address)
 {
-	return find(&image, address);
+	return table_find(&image, address);
 }
 
 /**
@@ -214,7 +144,7 @@ const struct symbol *symbols_find(u64 address)
  */
 const struct symbol *symbols_find_percpu(u64 offset)
 {
-	return offset < percpu_end ? find(&percpu, offset) : NO_SYMBOL;
+	return offset < percpu_end ? table_find(&percpu, offset) : NO_SYMBOL;
 }
 
 /**
