@@ -230,6 +230,58 @@ const char *dwarf_declared(const struct symbol *s, int *line)
 	return find(s, &die) && !dwarf_decl_line(&die, line) ? dwarf_decl_file(&die) : NULL;
 }
 
+/* A file's name as it is from the top of the tree that the unit was built in */
+static const char *in_tree(Dwarf_Die *die, const char *file)
+{
+	Dwarf_Attribute attribute;
+	const char *top = NULL;
+	Dwarf_Die unit;
+
+	if (!file)
+		return NULL;
+	if (dwarf_diecu(die, &unit, NULL, NULL) && dwarf_attr(&unit, DW_AT_comp_dir, &attribute))
+		top = dwarf_formstring(&attribute);
+	if (top && !strncmp(file, top, strlen(top)) && file[strlen(top)] == '/')
+		file += strlen(top) + 1;
+	while (!strncmp(file, "./", 2))
+		file += 2;
+	return file;
+}
+
+/**
+ * dwarf_definition() - where a variable stands in the source
+ * @s:		the variable
+ * @d:		set to that
+ *
+ * Return: whether it is known.
+ */
+bool dwarf_definition(const struct symbol *s, struct definition *d)
+{
+	Dwarf_Die die, declaration;
+	Dwarf_Attribute attribute;
+
+	memset(d, 0, sizeof(*d));
+	if (!find(s, &die) || dwarf_decl_line(&die, &d->line))
+		return false;
+	d->name = dwarf_diename(&die);
+	d->file = in_tree(&die, dwarf_decl_file(&die));
+	if (dwarf_attr(&die, DW_AT_specification, &attribute) &&
+	    dwarf_formref_die(&attribute, &declaration) &&
+	    !dwarf_decl_line(&declaration, &d->extern_line))
+		d->extern_file = in_tree(&declaration, dwarf_decl_file(&declaration));
+	return d->name && d->file;
+}
+
+/**
+ * dwarf_known() - whether there is debugging information
+ *
+ * Return: whether the vmlinux has any variables in it.
+ */
+bool dwarf_known(void)
+{
+	return nr_variables;
+}
+
 /**
  * dwarf_line() - the source of an instruction
  * @ip:		its address

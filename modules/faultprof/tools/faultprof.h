@@ -9,6 +9,7 @@
 #ifndef FAULTPROF_H
 #define FAULTPROF_H
 
+#include <getopt.h>
 #include <libelf.h>
 #include <linux/types.h>
 #include <stdbool.h>
@@ -22,6 +23,8 @@ typedef __u64 u64;
 
 #define __printf(f, a)	__attribute((format(printf, f, a)))
 #define __noreturn	__attribute((noreturn))
+
+#define ARRAY_SIZE(a)	(sizeof(a) / sizeof(*(a)))
 
 #define PAGE_SIZE	4096
 #define MAX_NODES	64
@@ -150,8 +153,77 @@ struct profile {
 	u64 span_ns;
 };
 
+/**
+ * struct definition - where a variable stands in the source; names from the top of its tree
+ * @name:		as it is there
+ * @file:		that defines it
+ * @line:		there
+ * @extern_file:	that declares it before, or NULL
+ * @extern_line:	there
+ */
+struct definition {
+	const char *name, *file, *extern_file;
+	int line, extern_line;
+};
+
+/**
+ * struct object - a variable that may get another place; a per-CPU variable is one
+ * @symbol:	it, or its first instance that was seen
+ * @where:	in the source
+ * @refused:	why its place cannot be changed; empty if it can
+ * @faults:	at it
+ * @left:	of these, predicted
+ * @alone:	all faults, predicted with all changes and it on pages of its own
+ * @memory:	bytes that pages of its own take
+ * @percpu:	each CPU has one
+ * @unit:	the change that it is part of, plus one; 0: none
+ */
+struct object {
+	const struct symbol *symbol;
+	struct definition where;
+	char refused[160];
+	u64 faults, left, alone, memory;
+	bool percpu;
+	size_t unit;
+};
+
+/**
+ * struct change - objects that get pages of their own, all on one if there are more than one
+ * @objects:	indices of its objects
+ * @nr:		how many
+ * @memory:	bytes
+ * @left:	all faults, predicted with this change and those before it
+ * @own_faults:	those at its objects
+ * @own_left:	of these, predicted
+ */
+struct change {
+	size_t *objects, nr;
+	u64 memory, left, own_faults, own_left;
+};
+
+/**
+ * struct layout - what should lie elsewhere
+ * @objects:	all that were seen, by faults
+ * @changes:	in the order in which they were chosen
+ * @faults:	all
+ * @replayed:	of these, by replay as things are
+ * @left:	predicted with all changes
+ * @memory:	bytes for all of them
+ * @least:	faults that a change has to save
+ */
+struct layout {
+	struct object *objects;
+	size_t nr_objects;
+	struct change *changes;
+	size_t nr_changes;
+	u64 faults, replayed, left, memory, least;
+};
+
 /* main.c */
 void __noreturn __printf(1, 2) fail(const char *fmt, ...);
+void __noreturn __printf(1, 2) usage_error(const char *fmt, ...);
+int next_option(int argc, char **argv, const struct option *options);
+u64 number_option(const char *name, const char *text, u64 least, u64 most);
 void *xrealloc(void *p, size_t n);
 void *xzalloc(size_t n);
 
@@ -182,10 +254,13 @@ const struct symbol *symbols_find(u64 address);
 const struct symbol *symbols_find_gpa(u64 gpa, u64 *offset);
 const struct symbol *symbols_find_percpu(u64 offset);
 u64 symbols_part(const struct symbol *s, u64 offset);
+bool symbols_is_percpu(const struct symbol *s);
+const char *symbols_section(const struct symbol *s);
 
 /* memory.c */
 void memory_read(const char *path);
 const struct symbol *memory_find(u64 gpa, u64 *offset);
+u32 memory_cpus(void);
 void memory_free(void);
 
 /* dwarf.c */
@@ -194,6 +269,8 @@ void dwarf_free(void);
 u64 dwarf_member(const struct symbol *s, u64 offset, char *name, size_t len);
 const char *dwarf_declared(const struct symbol *s, int *line);
 const char *dwarf_line(u64 ip, int *line);
+bool dwarf_definition(const struct symbol *s, struct definition *d);
+bool dwarf_known(void);
 
 /* profile.c */
 void profile_make(struct profile *p, struct faults *f);
@@ -202,5 +279,27 @@ void profile_free(struct profile *p);
 /* report.c */
 void report_text(const struct profile *p, size_t top);
 void report_json(const struct profile *p, const char *path);
+
+/* layout.c */
+void layout_read(struct layout *l, struct faults *f, u64 window_ns);
+void layout_choose(struct layout *l, u64 max_memory);
+void layout_free(struct layout *l);
+
+/* source.c */
+#define ALONE	NULL	/* a group's name */
+void source_open(const char *path);
+bool source_place(const struct definition *d, bool percpu, const char *group, char *why,
+		  size_t len);
+void source_add_group(const char *group);
+void source_write(FILE *f);
+void source_keep(void);
+void source_undo(void);
+void source_close(void);
+
+/* patch.c */
+int patch(int argc, char **argv);
+
+/* verify.c */
+int verify(int argc, char **argv);
 
 #endif

@@ -28,7 +28,11 @@ void fail(const char *fmt, ...)
 	exit(1);
 }
 
-static void __noreturn __printf(1, 2) usage_error(const char *fmt, ...)
+/**
+ * usage_error() - one line on stderr, and the end with status 2
+ * @fmt:	printf's
+ */
+void usage_error(const char *fmt, ...)
 {
 	va_list ap;
 
@@ -66,19 +70,81 @@ void *xzalloc(size_t n)
 	return memset(xrealloc(NULL, n), 0, n);
 }
 
+/**
+ * next_option() - getopt_long(), for options that have one meaning
+ * @argc:	of the command
+ * @argv:	of the command
+ * @options:	those it knows
+ *
+ * Return: the option's val, 1 for a word that belongs to none, -1 after the last.  A wrong one
+ * ends the program.
+ */
+int next_option(int argc, char **argv, const struct option *options)
+{
+	const int at = optind;
+	int o;
+
+	opterr = 0;
+	o = getopt_long(argc, argv, "-:", options, NULL);
+	if (o == ':')
+		usage_error("option \"%s\": expected a value after it", argv[at]);
+	if (o == '?')
+		usage_error("option \"%s\": expected a known one", argv[at]);
+	return o;
+}
+
+/**
+ * number_option() - the number that an option is given
+ * @name:	the option
+ * @text:	its value
+ * @least:	the least it may be
+ * @most:	the most
+ *
+ * Return: the number.  A wrong one ends the program.
+ */
+u64 number_option(const char *name, const char *text, u64 least, u64 most)
+{
+	char *end;
+	u64 n;
+
+	errno = 0;
+	n = strtoull(text, &end, 10);
+	if (*text < '0' || *text > '9' || *end || errno || n < least || n > most)
+		usage_error("--%s \"%s\": expected a number from %llu to %llu", name, text, least,
+			    most);
+	return n;
+}
+
 static void help(void)
 {
 	puts("usage: faultprof report [OPTION]... FILE...\n"
-	     "Which pages of a span move between its nodes, what lies on them, who moves them, and\n"
-	     "whether that is false sharing.  FILE: events numaspan:fault of a host, as a perf.data\n"
-	     "(perf record -a -k CLOCK_REALTIME -e numaspan:fault) or as text from perf script or\n"
-	     "tracefs; one of each host.\n"
+	     "       faultprof patch --vmlinux FILE --source DIR --output DIR [OPTION]... FILE...\n"
+	     "       faultprof verify [OPTION]...\n"
+	     "report: which pages of a span move between its nodes, what lies on them, who moves\n"
+	     "them, and whether that is false sharing.  FILE: events numaspan:fault of a host, as a\n"
+	     "perf.data (perf record -a -k CLOCK_REALTIME -e numaspan:fault) or as text from perf\n"
+	     "script or tracefs; one of each host.\n"
 	     "  --vmlinux FILE  the guest's kernel, for the names of objects and functions\n"
 	     "  --map FILE      its System.map instead\n"
 	     "  --memory FILE   what else its memory holds: a copy of the guest's\n"
 	     "                  /sys/kernel/debug/faultprof/memory (insmod faultprof.ko)\n"
 	     "  --top N         pages in the text (20)\n"
 	     "  --json FILE     all of it as JSON\n"
+	     "patch: writes patches that let variables have pages of their own, or share one.\n"
+	     "  --vmlinux, --memory as above; that vmlinux with debugging information\n"
+	     "  --source DIR    the tree that it was built from, with the series' page layout\n"
+	     "  --output DIR    gets the patches, for git am; may not hold anything\n"
+	     "  --max-memory N  KiB that all of them may cost (16384)\n"
+	     "  --window US     what a CPU accesses within that, without the time it waits, it\n"
+	     "                  accesses together (1000)\n"
+	     "verify: whether patches are what they should be; what it is given, it looks at.\n"
+	     "  --patches DIR   them; with --source DIR: they apply and checkpatch is content\n"
+	     "  --build         with --source, configured: what they touch builds, too\n"
+	     "  --vmlinux FILE  built with them: where they have put their variables\n"
+	     "  --before FILE... --after FILE...\n"
+	     "                  recordings of faults, or spanvm's counters, without and with them:\n"
+	     "                  at least five each, and fewer faults with them by the median\n"
+	     "  --least N       recordings a side (5)\n"
 	     "A guest whose kernel has KASLR has to be booted with nokaslr.\n"
 	     "Exit status: 0; 1 for an input that cannot be used; 2 for a wrong option.");
 }
@@ -94,19 +160,15 @@ static int report(int argc, char **argv)
 		{ }
 	};
 	const char *vmlinux = NULL, *map = NULL, *memory = NULL, *json = NULL;
-	unsigned long top = 20;
+	const char **files = xzalloc(argc * sizeof(*files));
+	size_t top = 20, nr_files = 0, i;
 	struct faults faults = { };
 	struct profile profile;
-	int o, at = optind;
-	char *end;
+	int o;
 
-	opterr = 0;
-	while ((o = getopt_long(argc, argv, ":", options, NULL)) != -1) {
-		if (o == ':')
-			usage_error("option \"%s\": expected a value after it", argv[at]);
-		if (o == '?')
-			usage_error("option \"%s\": expected a known one", argv[at]);
-		at = optind;
+	while ((o = next_option(argc, argv, options)) != -1) {
+		if (o == 1)
+			files[nr_files++] = optarg;
 		if (o == 'v')
 			vmlinux = optarg;
 		if (o == 'm')
@@ -115,16 +177,14 @@ static int report(int argc, char **argv)
 			memory = optarg;
 		if (o == 'j')
 			json = optarg;
-		if (o == 't') {
-			errno = 0;
-			top = strtoul(optarg, &end, 10);
-			if (*optarg < '0' || *optarg > '9' || *end || errno)
-				usage_error("--top \"%s\": expected a number", optarg);
-		}
+		if (o == 't')
+			top = number_option("top", optarg, 0, 1000000);
 	}
+	for (; optind < argc; optind++)
+		files[nr_files++] = argv[optind];
 	if (vmlinux && map)
 		usage_error("--map \"%s\": expected no --vmlinux beside it", map);
-	if (optind == argc)
+	if (!nr_files)
 		usage_error("no FILE: expected a perf.data or a trace");
 	if (vmlinux)
 		symbols_read_vmlinux(vmlinux);
@@ -132,8 +192,8 @@ static int report(int argc, char **argv)
 		symbols_read_map(map);
 	if (memory)
 		memory_read(memory);
-	while (optind < argc)
-		input_read(&faults, argv[optind++]);
+	for (i = 0; i < nr_files; i++)
+		input_read(&faults, files[i]);
 	profile_make(&profile, &faults);
 	if (json)
 		report_json(&profile, json);
@@ -142,24 +202,32 @@ static int report(int argc, char **argv)
 	symbols_free();
 	memory_free();
 	free(faults.fault);
-	if (fflush(stdout) || ferror(stdout))
-		fail("standard output: %s", strerror(errno));
+	free(files);
 	return 0;
 }
 
 int main(int argc, char **argv)
 {
+	static const struct {
+		const char *name;
+		int (*run)(int argc, char **argv);
+	} commands[] = { { "report", report }, { "patch", patch }, { "verify", verify } };
+	int status;
+	size_t i;
+
 	if (argc < 2)
-		usage_error("no command: expected report");
-	if (!strcmp(argv[1], "--help")) {
+		usage_error("no command: expected report, patch or verify");
+	if (!strcmp(argv[1], "--help") || (argc > 2 && !strcmp(argv[2], "--help"))) {
 		help();
 		return 0;
 	}
-	if (strcmp(argv[1], "report"))
-		usage_error("command \"%s\": expected report", argv[1]);
-	if (argc > 2 && !strcmp(argv[2], "--help")) {
-		help();
-		return 0;
+	for (i = 0; i < ARRAY_SIZE(commands); i++) {
+		if (strcmp(argv[1], commands[i].name))
+			continue;
+		status = commands[i].run(argc - 1, argv + 1);
+		if (fflush(stdout) || ferror(stdout))
+			fail("standard output: %s", strerror(errno));
+		return status;
 	}
-	return report(argc - 1, argv + 1);
+	usage_error("command \"%s\": expected report, patch or verify", argv[1]);
 }

@@ -161,6 +161,21 @@ const struct symbol *memory_find(u64 gpa, u64 *offset)
 }
 
 /**
+ * memory_cpus() - how many CPUs have per-CPU variables
+ *
+ * Return: the number; 1 if nobody has said.
+ */
+u32 memory_cpus(void)
+{
+	u32 nr = 0;
+	int cpu;
+
+	for (cpu = 0; cpu < MAX_CPUS; cpu++)
+		nr += cpu_base[cpu] != 0;
+	return nr ?: 1;
+}
+
+/**
  * memory_free() - the reverse of memory_read()
  */
 void memory_free(void)

@@ -148,6 +148,38 @@ const struct symbol *symbols_find_percpu(u64 offset)
 }
 
 /**
+ * symbols_is_percpu() - whether each CPU has one
+ * @s:		a variable of the image
+ *
+ * Return: whether it is a per-CPU variable, or an instance of one.
+ */
+bool symbols_is_percpu(const struct symbol *s)
+{
+	return s->link < KERNEL_MAP;
+}
+
+/**
+ * symbols_section() - the section that the image has an object in
+ * @s:		the object
+ *
+ * Return: its name, or NULL.
+ */
+const char *symbols_section(const struct symbol *s)
+{
+	Elf_Scn *section = NULL;
+	GElf_Shdr header;
+	size_t names;
+
+	if (elf_getshdrstrndx(vmlinux, &names))
+		return NULL;
+	while ((section = elf_nextscn(vmlinux, section)))
+		if (gelf_getshdr(section, &header) && header.sh_flags & SHF_ALLOC &&
+		    s->link - header.sh_addr < header.sh_size)
+			return elf_strptr(vmlinux, names, header.sh_name);
+	return NULL;
+}
+
+/**
  * symbols_find_gpa() - what lies at a guest-physical address
  * @gpa:	the address; 0: none
  * @offset:	set to the offset in it

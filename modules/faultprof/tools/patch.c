@@ -1,0 +1,378 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * faultprof patch: writes what layout.c has chosen as patches, one for each change, that git am
+ * takes and a person can review: what was recorded, what is predicted, what it costs, and
+ * the command that made it.  Nobody signs them off here.  The folder gets all of them or none.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "faultprof.h"
+
+#define MAX_MEMORY	16384	/* KiB */
+#define WINDOW		1000	/* us */
+#define SUBJECT		64	/* columns */
+#define MESSAGE		72
+
+static char **command;
+static char name[256], email[256];
+
+/* A line that git says */
+static void git_config(const char *key, char *value, size_t len)
+{
+	char line[64];
+	FILE *f;
+
+	snprintf(line, sizeof(line), "git config --get %s", key);
+	f = popen(line, "re");
+	if (!f || !fgets(value, len, f))
+		*value = 0;
+	if (f)
+		pclose(f);
+	value[strcspn(value, "\n")] = 0;
+	if (!*value)
+		fail("git config %s: not set: expected who writes the patches", key);
+}
+
+/* What a change to a file is filed under */
+static void subsystem(const char *file, char *buf, size_t len)
+{
+	const char *slash = strchr(file, '/');
+	const char *next = slash ? strchr(slash + 1, '/') : NULL;
+	const bool inner = !strncmp(file, "kernel/", 7) || !strncmp(file, "drivers/", 8);
+
+	if (inner && next)
+		snprintf(buf, len, "%.*s", (int)(next - slash - 1), slash + 1);
+	else if (!strncmp(file, "arch/", 5) && next)
+		snprintf(buf, len, "%.*s", (int)(next - slash - 1), slash + 1);
+	else if (slash && (!strncmp(file, "lib/", 4) || inner))
+		snprintf(buf, len, "%.*s", (int)strcspn(slash + 1, "."), slash + 1);
+	else
+		snprintf(buf, len, "%.*s", (int)strcspn(file, "/."), file);
+}
+
+/* The same as a word of C, which no other group has */
+static void group_name(const struct layout *l, size_t nr, char *buf, size_t len)
+{
+	char other[64];
+	u32 before = 0;
+	size_t i;
+	char *s;
+
+	subsystem(l->objects[l->changes[nr].objects[0]].where.file, buf, len);
+	for (i = 0; i < nr; i++) {
+		if (l->changes[i].nr < 2)
+			continue;
+		subsystem(l->objects[l->changes[i].objects[0]].where.file, other, sizeof(other));
+		before += !strcmp(other, buf);
+	}
+	for (s = buf; *s; s++)
+		if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_", *s))
+			*s = '_';
+	if (before)
+		snprintf(s, len - (s - buf), "_%u", before + 1);
+}
+
+static const struct object *object_of(const struct layout *l, size_t nr, size_t i)
+{
+	return &l->objects[l->changes[nr].objects[i]];
+}
+
+/* "time: keep jiffies_lock, jiffies_seq and 2 more on one page" */
+static void subject_of(const struct layout *l, size_t nr, char *buf, size_t len)
+{
+	const struct change *c = &l->changes[nr];
+	const struct object *first = object_of(l, nr, 0);
+	size_t i;
+	int n;
+
+	subsystem(first->where.file, buf, len);
+	n = strlen(buf);
+	if (c->nr == 1) {
+		snprintf(buf + n, len - n, ": isolate %s on %s", first->where.name,
+			 first->symbol->size > PAGE_SIZE ? "pages of its own" : "its own page");
+		return;
+	}
+	n += snprintf(buf + n, len - n, ": keep %s", first->where.name);
+	for (i = 1; i < c->nr; i++) {
+		const char *next = object_of(l, nr, i)->where.name;
+
+		if (n + strlen(next) + strlen(", and 99 more on one page") > SUBJECT)
+			break;
+		n += snprintf(buf + n, len - n, "%s%s", i + 1 < c->nr ? ", " : " and ", next);
+	}
+	if (i < c->nr)
+		n += snprintf(buf + n, len - n, " and %zu more", c->nr - i);
+	snprintf(buf + n, len - n, " on one page");
+}
+
+static void write_command(FILE *f)
+{
+	u32 column = fprintf(f, "Made by: faultprof");
+	char **word;
+
+	for (word = command; *word; word++) {
+		if (column + strlen(*word) + 3 > MESSAGE)
+			column = fprintf(f, " \\\n ") - 3;
+		column += fprintf(f, " %s", *word);
+	}
+	fprintf(f, "\n");
+}
+
+static void write_message(const struct layout *l, size_t nr, const char *group, FILE *f)
+{
+	const struct change *c = &l->changes[nr];
+	const u64 before = nr ? l->changes[nr - 1].left : l->replayed;
+	size_t i;
+
+	if (c->nr == 1)
+		fprintf(f, "Its page moves between nodes for what else is on it.\n");
+	else
+		fprintf(f, "Whoever accesses one of them mostly accesses the others, too, and\n"
+			"waits for each page that another node has.\n");
+	fprintf(f, "\nFaults%38s %10s\n", "before", "predicted");
+	fprintf(f, "  %-32s %9llu %10llu\n", "all, by replay", before, c->left);
+	fprintf(f, "  %-32s %9llu %10llu\n", c->nr == 1 ? "at it" : "at them", c->own_faults,
+		c->own_left);
+	for (i = 0; c->nr > 1 && i < c->nr; i++)
+		fprintf(f, "    %-30s %9llu\n", object_of(l, nr, i)->where.name,
+			object_of(l, nr, i)->faults);
+	fprintf(f, "\n%llu faults were recorded, and are %llu by replay. Memory: %llu KiB.\n\n",
+		l->faults, l->replayed, c->memory / 1024);
+	write_command(f);
+	fputc('\n', f);
+	for (i = 0; i < c->nr; i++)
+		fprintf(f, "Page-layout: %s %s\n", group ?: "alone",
+			object_of(l, nr, i)->where.name);
+}
+
+/* One patch, as git format-patch writes it */
+static void write_patch(const struct layout *l, size_t nr, const char *dir, const char *date)
+{
+	const struct change *c = &l->changes[nr];
+	char subject[256], path[4224], slug[64], group[64], why[160];
+	bool bad;
+	size_t i, n;
+	FILE *f;
+
+	subject_of(l, nr, subject, sizeof(subject));
+	for (i = n = 0; subject[i] && n < 52; i++) {
+		if (strchr(" :,/", subject[i])) {
+			if (n && slug[n - 1] != '-')
+				slug[n++] = '-';
+		} else {
+			slug[n++] = subject[i];
+		}
+	}
+	slug[n] = 0;
+	snprintf(path, sizeof(path), "%s/%04u-%s.patch", dir, (u32)nr + 1, slug);
+	group_name(l, nr, group, sizeof(group));
+	for (i = 0; i < c->nr; i++)
+		if (!source_place(&object_of(l, nr, i)->where, object_of(l, nr, i)->percpu,
+				  c->nr > 1 ? group : ALONE, why, sizeof(why)))
+			fail("%s: %s", object_of(l, nr, i)->where.name, why);
+	if (c->nr > 1)
+		source_add_group(group);
+	f = fopen(path, "we");
+	if (!f)
+		fail("%s: %s", path, strerror(errno));
+	fprintf(f, "From %040d Mon Sep 17 00:00:00 2001\nFrom: %s <%s>\nDate: %s\n", 0, name,
+		email, date);
+	fprintf(f, "Subject: [PATCH %zu/%zu] %s\n\n", nr + 1, l->nr_changes, subject);
+	write_message(l, nr, c->nr > 1 ? group : NULL, f);
+	fprintf(f, "---\n");
+	source_write(f);
+	source_keep();
+	bad = ferror(f);
+	if (fclose(f) || bad)
+		fail("%s: %s", path, strerror(errno));
+	printf("%5zu  %10llu %10llu %8llu  %s\n", nr + 1, c->own_faults, c->own_left,
+	       c->memory / 1024, subject);
+}
+
+/* A folder beside the one that is asked for, which it will be when all is in it */
+static void make_folder(const char *output, char *dir, size_t len)
+{
+	if (snprintf(dir, len, "%s.new-XXXXXX", output) >= (int)len)
+		fail("--output %.100s: expected a shorter name", output);
+	if (!mkdtemp(dir) || chmod(dir, 0755))
+		fail("--output %s: %s", output, strerror(errno));
+}
+
+static void write_patches(const struct layout *l, const char *output)
+{
+	char dir[4096], date[64];
+	const time_t now = time(NULL);
+	size_t i;
+
+	make_folder(output, dir, sizeof(dir));
+	printf("%llu faults, %llu by replay; %llu with %zu changes for %llu KiB\n", l->faults,
+	       l->replayed, l->left, l->nr_changes, l->memory / 1024);
+	if (!l->nr_changes) {
+		rmdir(dir);
+		return;
+	}
+	strftime(date, sizeof(date), "%a, %d %b %Y %T %z", localtime(&now));
+	printf("\n%5s  %10s %10s %8s\n", "patch", "faults", "predicted", "KiB");
+	for (i = 0; i < l->nr_changes; i++)
+		write_patch(l, i, dir, date);
+	if (rename(dir, output))
+		fail("--output %s: %s; the patches are in %s", output, strerror(errno), dir);
+}
+
+/* Why an object stays where it is */
+static void print_reason(const struct layout *l, const struct object *o)
+{
+	const u64 gain = l->left > o->alone ? l->left - o->alone : 0;
+
+	if (*o->refused)
+		printf("%s\n", o->refused);
+	else if (gain >= l->least)
+		printf("would save %llu, over --max-memory: it takes %llu KiB\n", gain,
+		       o->memory / 1024);
+	else if (10 * gain < 3 * o->left)
+		printf("TRUE sharing: of its own faults it would save %llu\n", gain);
+	else
+		printf("would save %llu, expected %llu or more\n", gain, l->least);
+}
+
+static void print_left_alone(const struct layout *l)
+{
+	size_t i;
+
+	printf("\nstay where they are:\n%-32s %8s  why\n", "object", "faults");
+	for (i = 0; i < l->nr_objects && l->objects[i].faults >= l->least; i++) {
+		const struct object *o = &l->objects[i];
+
+		if (o->unit)
+			continue;
+		printf("%-32s %8llu  ", o->where.name ?: o->symbol->name, o->faults);
+		print_reason(l, o);
+	}
+}
+
+/* Whether the place of an object can be changed */
+static void check_object(struct object *o)
+{
+	const char *section = symbols_section(o->symbol);
+	const char *const known[] = { ".data", ".bss", ".data..percpu" };
+	size_t i;
+
+	if (!dwarf_definition(o->symbol, &o->where)) {
+		snprintf(o->refused, sizeof(o->refused),
+			 "no debugging information says where it is defined");
+		return;
+	}
+	for (i = 0; i < ARRAY_SIZE(known) && (!section || strcmp(section, known[i])); i++)
+		;
+	if (i == ARRAY_SIZE(known)) {
+		snprintf(o->refused, sizeof(o->refused), "it is in the section %s",
+			 section ?: "of nothing");
+		return;
+	}
+	source_place(&o->where, o->percpu, ALONE, o->refused, sizeof(o->refused));
+	source_undo();
+}
+
+/* A folder that is not there, or has nothing in it */
+static void check_output(const char *output)
+{
+	const struct dirent *d;
+	DIR *dir = opendir(output);
+	u32 n = 0;
+
+	if (!dir && errno == ENOENT)
+		return;
+	if (!dir)
+		fail("--output %s: %s", output, strerror(errno));
+	while ((d = readdir(dir)))
+		n++;
+	closedir(dir);
+	if (n > 2)
+		fail("--output %s: expected an empty folder, or none", output);
+}
+
+/**
+ * patch() - the command of that name
+ * @argc:	its words, with its name
+ * @argv:	they
+ *
+ * Return: the exit status.
+ */
+int patch(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "vmlinux", required_argument, NULL, 'v' },
+		{ "memory", required_argument, NULL, 'M' },
+		{ "source", required_argument, NULL, 's' },
+		{ "output", required_argument, NULL, 'o' },
+		{ "max-memory", required_argument, NULL, 'm' },
+		{ "window", required_argument, NULL, 'w' },
+		{ }
+	};
+	const char *vmlinux = NULL, *memory = NULL, *source = NULL, *output = NULL;
+	const char **inputs = xzalloc(argc * sizeof(*inputs));
+	u64 max_memory = MAX_MEMORY, window = WINDOW;
+	struct faults faults = { };
+	struct layout layout;
+	size_t nr = 0, i;
+	int o;
+
+	/* getopt_long() reorders the words. */
+	command = xzalloc((argc + 1) * sizeof(*command));
+	memcpy(command, argv, argc * sizeof(*command));
+	while ((o = next_option(argc, argv, options)) != -1) {
+		if (o == 1)
+			inputs[nr++] = optarg;
+		if (o == 'v')
+			vmlinux = optarg;
+		if (o == 'M')
+			memory = optarg;
+		if (o == 's')
+			source = optarg;
+		if (o == 'o')
+			output = optarg;
+		if (o == 'm')
+			max_memory = number_option("max-memory", optarg, 0, 1 << 30);
+		if (o == 'w')
+			window = number_option("window", optarg, 0, 1000000000);
+	}
+	for (; optind < argc; optind++)
+		inputs[nr++] = argv[optind];
+	if (!vmlinux || !source || !output)
+		usage_error("no --%s: expected it", !vmlinux ? "vmlinux" :
+			    !source ? "source" : "output");
+	if (!nr)
+		usage_error("no FILE: expected a perf.data or a trace");
+	git_config("user.name", name, sizeof(name));
+	git_config("user.email", email, sizeof(email));
+	check_output(output);
+	source_open(source);
+	symbols_read_vmlinux(vmlinux);
+	if (!dwarf_known())
+		fail("%s: no debugging information: expected a kernel with CONFIG_DEBUG_INFO",
+		     vmlinux);
+	if (memory)
+		memory_read(memory);
+	for (i = 0; i < nr; i++)
+		input_read(&faults, inputs[i]);
+	layout_read(&layout, &faults, window * 1000);
+	for (i = 0; i < layout.nr_objects && layout.objects[i].faults >= layout.least; i++)
+		check_object(&layout.objects[i]);
+	layout_choose(&layout, max_memory * 1024);
+	write_patches(&layout, output);
+	print_left_alone(&layout);
+	layout_free(&layout);
+	source_close();
+	symbols_free();
+	memory_free();
+	free(faults.fault);
+	free(inputs);
+	free(command);
+	return 0;
+}
