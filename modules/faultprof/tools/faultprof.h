@@ -20,6 +20,8 @@
 typedef __u8 u8;
 typedef __u32 u32;
 typedef __u64 u64;
+typedef __s32 s32;
+typedef __s64 s64;
 
 #define __printf(f, a)	__attribute((format(printf, f, a)))
 #define __noreturn	__attribute((noreturn))
@@ -176,6 +178,7 @@ struct definition {
  * @alone:	all faults, predicted with all changes and it on pages of its own
  * @memory:	bytes that pages of its own take
  * @percpu:	each CPU has one
+ * @with:	the first object that has to move if it does
  * @unit:	the change that it is part of, plus one; 0: none
  */
 struct object {
@@ -184,7 +187,7 @@ struct object {
 	char refused[160];
 	u64 faults, left, alone, memory;
 	bool percpu;
-	size_t unit;
+	size_t with, unit;
 };
 
 /**
@@ -250,6 +253,7 @@ void table_free(struct table *t);
 void symbols_read_vmlinux(const char *path);
 void symbols_read_map(const char *path);
 void symbols_free(void);
+Elf *symbols_elf(void);
 const struct symbol *symbols_find(u64 address);
 const struct symbol *symbols_find_gpa(u64 gpa, u64 *offset);
 const struct symbol *symbols_find_percpu(u64 offset);
@@ -272,6 +276,10 @@ const char *dwarf_line(u64 ip, int *line);
 bool dwarf_definition(const struct symbol *s, struct definition *d);
 bool dwarf_known(void);
 
+/* code.c */
+void code_variables(Elf *elf, const struct symbol *f,
+		    void (*seen)(const struct symbol *s, void *arg), void *arg);
+
 /* profile.c */
 void profile_make(struct profile *p, struct faults *f);
 void profile_free(struct profile *p);
@@ -281,6 +289,7 @@ void report_text(const struct profile *p, size_t top);
 void report_json(const struct profile *p, const char *path);
 
 /* layout.c */
+#define CANDIDATES	256	/* the dearest objects, which may be moved */
 void layout_read(struct layout *l, struct faults *f, u64 window_ns);
 void layout_choose(struct layout *l, u64 max_memory);
 void layout_free(struct layout *l);

@@ -5,9 +5,11 @@
  * its nodes, each at the page that its variable would be on; the change that saves most is made,
  * and then the next, until none saves enough or memory runs out.
  *
- * An access that was a hit is not in the trace.  For a variable that gets pages of its own it
- * stays one.  When variables are put together it may become a fault: that is done only to those
- * that are mostly accessed by one CPU within a short time, and what it gains is to be measured.
+ * An access that was a hit is not in the trace, so that of a lock and its data on one page only
+ * the first that is accessed is seen.  They must not part: variables of one page stay together if
+ * the functions whose faults are at the one name the other.  Variables of several pages are put
+ * together only if they are mostly accessed by one CPU within a short time; hits may become faults
+ * then, and what it gains is to be measured.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +19,6 @@
 #define FEW		8	/* faults that say nothing */
 #define SHARE		1000	/* of all faults that a change saves, at least one in so many */
 #define NEIGHBOURS	8	/* faults of a CPU, before and after one, that may belong to it */
-#define CANDIDATES	256	/* the dearest objects, of which the changes are made */
 #define LINE		64	/* each object of a group begins one */
 #define NONE		UINT32_MAX
 
@@ -26,6 +27,8 @@ struct access {
 	u32 object;	/* or NONE */
 	u32 stock;	/* the page it is on, counted without gaps */
 	u32 own;	/* the page it would be on if the object had its own, likewise */
+	const struct symbol *function;
+	u64 near[CANDIDATES / 64];	/* objects that the same CPU accesses then */
 	u8 node, home;
 	bool write;
 };
@@ -33,7 +36,6 @@ struct access {
 static struct access *accesses;
 static size_t nr_accesses;
 static u32 nr_stock, nr_own;
-static u32 *together;		/* [a * CANDIDATES + b]: faults of a with one of b near by */
 
 /* The state of a page */
 struct page_state {
@@ -141,12 +143,10 @@ static void sort_objects(struct layout *l)
 	free(rank);
 }
 
-#define NEAR	0x80000000U
-
 /* Marks the objects that the same CPU's faults before fault @i, or after it, are at. */
 static void mark_near(const struct faults *f, size_t i, const size_t *next, int step, u64 window)
 {
-	const u32 a = accesses[i].object;
+	struct access *of = &accesses[i];
 	u64 gap = 0;
 	u32 b, n;
 	size_t j;
@@ -163,20 +163,18 @@ static void mark_near(const struct faults *f, size_t i, const size_t *next, int 
 		if (gap > window)
 			return;
 		b = accesses[j].object;
-		if (b != NONE && b < CANDIDATES && b != a)
-			together[a * CANDIDATES + b] |= NEAR;
+		if (b < CANDIDATES && b != of->object)
+			of->near[b / 64] |= 1ULL << b % 64;
 	}
 }
 
-static void count_together(const struct faults *f, u64 window)
+static void find_near(const struct faults *f, u64 window)
 {
 	static size_t last[65536 + 1];
 	size_t *before = xzalloc(f->nr * sizeof(*before));
 	size_t *after = xzalloc(f->nr * sizeof(*after));
 	size_t i;
-	u32 b;
 
-	together = xzalloc(CANDIDATES * CANDIDATES * sizeof(*together));
 	memset(last, 0xff, sizeof(last));
 	for (i = 0; i < f->nr; i++) {
 		const int cpu = f->fault[i].vcpu < 0 ? 65536 - f->fault[i].node : f->fault[i].vcpu;
@@ -188,18 +186,128 @@ static void count_together(const struct faults *f, u64 window)
 		last[cpu] = i;
 	}
 	for (i = 0; i < f->nr; i++) {
-		u32 *row = &together[(size_t)accesses[i].object * CANDIDATES];
-
 		if (accesses[i].object >= CANDIDATES)
 			continue;
 		mark_near(f, i, before, -1, window);
 		mark_near(f, i, after, 1, window);
-		for (b = 0; b < CANDIDATES; b++)
-			if (row[b] & NEAR)
-				row[b] = (row[b] & ~NEAR) + 1;
 	}
 	free(before);
 	free(after);
+}
+
+/* How many objects may be moved */
+static size_t candidates(const struct layout *l)
+{
+	return l->nr_objects < CANDIDATES ? l->nr_objects : CANDIDATES;
+}
+
+/* What a function names, as it is found */
+struct named {
+	const struct layout *l;
+	bool seen[CANDIDATES];
+};
+
+static void see_named(const struct symbol *s, void *arg)
+{
+	struct named *n = arg;
+	size_t i;
+
+	for (i = 0; i < candidates(n->l); i++)
+		n->seen[i] |= n->l->objects[i].symbol->link == s->link;
+}
+
+/* Each function's faults, by object */
+struct caller {
+	const struct symbol *function;
+	u32 faults[CANDIDATES], writes[CANDIDATES];
+};
+
+static struct caller *find_callers(size_t *nr)
+{
+	struct numbers functions = { };
+	struct caller *callers = NULL;
+	size_t i;
+	u32 n;
+
+	*nr = 0;
+	for (i = 0; i < nr_accesses; i++) {
+		const struct access *a = &accesses[i];
+
+		if (a->object >= CANDIDATES || !a->function)
+			continue;
+		n = number_of(&functions, a->function->start, 0);
+		if (n == *nr) {
+			if (!(*nr & (*nr - 1)))
+				callers = xrealloc(callers, (2 * *nr + 1) * sizeof(*callers));
+			memset(&callers[n], 0, sizeof(*callers));
+			callers[(*nr)++].function = a->function;
+		}
+		callers[n].faults[a->object]++;
+		callers[n].writes[a->object] += a->write;
+	}
+	free(functions.slot);
+	return callers;
+}
+
+static bool share_page(const struct symbol *a, const struct symbol *b)
+{
+	return a->link / PAGE_SIZE <= (b->link + b->size - 1) / PAGE_SIZE &&
+	       b->link / PAGE_SIZE <= (a->link + a->size - 1) / PAGE_SIZE;
+}
+
+/* All that is with @b is with @a. */
+static void join(struct layout *l, size_t a, size_t b)
+{
+	const size_t to = l->objects[a].with, from = l->objects[b].with;
+	size_t i;
+
+	for (i = 0; i < candidates(l); i++)
+		if (l->objects[i].with == from)
+			l->objects[i].with = to;
+}
+
+/* Faults of an object by functions that name another */
+struct naming {
+	u32 faults, writes;
+};
+
+/* Variables of one page that must not part */
+static void find_companions(struct layout *l)
+{
+	struct naming *naming = xzalloc(CANDIDATES * CANDIDATES * sizeof(*naming)), *n;
+	u32 *writes = xzalloc(CANDIDATES * sizeof(*writes));
+	struct named named = { .l = l };
+	size_t nr_callers, i, a, b;
+	struct caller *callers;
+
+	callers = find_callers(&nr_callers);
+	for (i = 0; i < nr_callers; i++) {
+		memset(named.seen, 0, sizeof(named.seen));
+		code_variables(symbols_elf(), callers[i].function, see_named, &named);
+		for (a = 0; a < candidates(l); a++) {
+			writes[a] += callers[i].writes[a];
+			for (b = 0; callers[i].faults[a] && b < candidates(l); b++) {
+				n = &naming[a * CANDIDATES + b];
+				n->faults += named.seen[b] ? callers[i].faults[a] : 0;
+				n->writes += named.seen[b] ? callers[i].writes[a] : 0;
+			}
+		}
+	}
+	for (a = 0; a < l->nr_objects; a++)
+		l->objects[a].with = a;
+	for (a = 0; a < candidates(l); a++) {
+		for (b = 0; b < candidates(l); b++) {
+			n = &naming[a * CANDIDATES + b];
+			if (a != b && !l->objects[a].percpu && !l->objects[b].percpu &&
+			    (n->faults * 4ULL >= l->objects[a].faults ||
+			     (n->writes >= FEW && n->writes * 2ULL >= writes[a])) &&
+			    share_page(l->objects[a].symbol, l->objects[b].symbol))
+				join(l, a, b);
+		}
+	}
+	free(callers);
+	free(naming);
+	free(writes);
 }
 
 /* Faults if each object is on the page of its unit; those of each object in @left. */
@@ -245,37 +353,11 @@ static void change_add(struct layout *l)
 	states = xrealloc(states, (nr_stock + nr_own + l->nr_changes) * sizeof(*states));
 }
 
-static void unit_add(struct layout *l, size_t unit, u32 object)
-{
-	struct change *c = &l->changes[unit];
-
-	c->objects = xrealloc(c->objects, (c->nr + 1) * sizeof(*c->objects));
-	c->objects[c->nr++] = object;
-	l->objects[object].unit = unit + 1;
-}
-
-static u64 unit_memory(const struct layout *l, const struct change *c)
-{
-	if (!c->nr)
-		return 0;
-	return c->nr > 1 ? PAGE_SIZE : l->objects[c->objects[0]].memory;
-}
-
-static u64 memory_of(const struct layout *l)
-{
-	u64 memory = 0;
-	size_t i;
-
-	for (i = 0; i < l->nr_changes; i++)
-		memory += unit_memory(l, &l->changes[i]);
-	return memory;
-}
-
 /**
  * layout_read() - the objects of a trace
  * @l:		the layout
  * @f:		faults; they are sorted by time
- * @window_ns:	what a CPU accesses within that, without the time it waits, it accesses together
+ * @window_ns:	what a CPU accesses within that, its waiting not counted, it accesses together
  */
 void layout_read(struct layout *l, struct faults *f, u64 window_ns)
 {
@@ -292,8 +374,9 @@ void layout_read(struct layout *l, struct faults *f, u64 window_ns)
 		const struct symbol *s;
 		u64 inner;
 
-		*a = (struct access){ NONE, number_of(&pages, one->page, 0), 0, one->node,
-				      one->home, one->write };
+		*a = (struct access){ NONE, number_of(&pages, one->page, 0), 0,
+				      symbols_find(one->ip), { }, one->node, one->home,
+				      one->write };
 		s = one->walk ? NO_SYMBOL : symbols_find_gpa(one->gpa, &inner);
 		if (!s || s->is_kind || !s->link)
 			continue;
@@ -309,7 +392,8 @@ void layout_read(struct layout *l, struct faults *f, u64 window_ns)
 	free(own.slot);
 	free(variables.slot);
 	sort_objects(l);
-	count_together(f, window_ns);
+	find_near(f, window_ns);
+	find_companions(l);
 	states = xzalloc((nr_stock + nr_own) * sizeof(*states));
 	l->faults = f->nr;
 	l->replayed = replay(l, NULL);
@@ -317,119 +401,191 @@ void layout_read(struct layout *l, struct faults *f, u64 window_ns)
 	l->least = l->faults / SHARE > FEW ? l->faults / SHARE : FEW;
 }
 
-static bool may_move(const struct layout *l, size_t object)
+/* Whether two objects are where they are only together */
+static bool is_with(const struct layout *l, size_t a, size_t b)
 {
-	return !*l->objects[object].refused && l->objects[object].faults >= l->least;
+	return l->objects[a].unit ? l->objects[a].unit == l->objects[b].unit :
+				    l->objects[a].with == l->objects[b].with;
 }
 
-/* Whether two objects are mostly accessed together, seen from both */
+/* What a set of objects is, counted */
+struct set {
+	u64 faults, lines;
+	size_t nr;
+};
+
+static struct set set_of(const struct layout *l, size_t object)
+{
+	struct set set = { };
+	size_t i;
+
+	for (i = 0; i < candidates(l); i++) {
+		const struct object *o = &l->objects[i];
+
+		if (!is_with(l, object, i))
+			continue;
+		set.nr++;
+		set.faults += o->faults;
+		set.lines += (o->symbol->size + LINE - 1) / LINE;
+	}
+	return set;
+}
+
+/* An object that cannot be moved keeps those that must not part from it. */
+static void refuse_companions(struct layout *l)
+{
+	size_t i, j;
+
+	for (i = 0; i < candidates(l); i++) {
+		const struct set set = set_of(l, i);
+
+		for (j = 0; j < candidates(l) && !*l->objects[i].refused; j++)
+			if (is_with(l, i, j) && *l->objects[j].refused)
+				snprintf(l->objects[i].refused, sizeof(l->objects[i].refused),
+					 "it has to stay with %.60s, which cannot move",
+					 l->objects[j].symbol->name);
+		if (!*l->objects[i].refused && set.nr > 1 && set.lines * LINE > PAGE_SIZE)
+			snprintf(l->objects[i].refused, sizeof(l->objects[i].refused),
+				 "what has to stay with it does not fit a page");
+	}
+}
+
+/* The objects that are where @object is, as bits */
+static void bits_of(const struct layout *l, size_t object, u64 *bits)
+{
+	size_t i;
+
+	memset(bits, 0, CANDIDATES / 8);
+	for (i = 0; i < candidates(l); i++)
+		if (is_with(l, object, i))
+			bits[i / 64] |= 1ULL << i % 64;
+}
+
+/* Whether what is with two objects is mostly accessed together, seen from both */
 static bool belong(const struct layout *l, size_t a, size_t b)
 {
-	const u64 of_a = l->objects[a].faults, of_b = l->objects[b].faults;
-	const u64 a_near = together[a * CANDIDATES + b], b_near = together[b * CANDIDATES + a];
+	u64 bits_a[CANDIDATES / 64], bits_b[CANDIDATES / 64];
+	u64 of_a = 0, of_b = 0, a_near = 0, b_near = 0;
+	size_t i, j;
 
-	return !l->objects[a].percpu && !l->objects[b].percpu && 4 * a_near >= of_a &&
-	       4 * b_near >= of_b && 2 * (a_near + b_near) >= of_a + of_b;
+	bits_of(l, a, bits_a);
+	bits_of(l, b, bits_b);
+	for (i = 0; i < nr_accesses; i++) {
+		const struct access *x = &accesses[i];
+		u64 near_a = 0, near_b = 0;
+
+		if (x->object >= CANDIDATES)
+			continue;
+		for (j = 0; j < CANDIDATES / 64; j++) {
+			near_a |= x->near[j] & bits_a[j];
+			near_b |= x->near[j] & bits_b[j];
+		}
+		if (bits_a[x->object / 64] & 1ULL << x->object % 64) {
+			of_a++;
+			a_near += near_b != 0;
+		} else if (bits_b[x->object / 64] & 1ULL << x->object % 64) {
+			of_b++;
+			b_near += near_a != 0;
+		}
+	}
+	return 4 * a_near >= of_a && 4 * b_near >= of_b && 2 * (a_near + b_near) >= of_a + of_b;
 }
 
-static u64 lines(const struct layout *l, size_t object)
+/* Puts what is with @a, and what is with @b, into the unit that is kept for that. */
+static void move(struct layout *l, size_t a, size_t b)
 {
-	const struct object *o = &l->objects[object];
-	u64 size = 0;
+	struct change *c = &l->changes[l->nr_changes - 1];
+	bool moves[CANDIDATES];
 	size_t i;
 
-	if (!o->unit)
-		return (o->symbol->size + LINE - 1) / LINE;
-	for (i = 0; i < l->changes[o->unit - 1].nr; i++)
-		size += (l->objects[l->changes[o->unit - 1].objects[i]].symbol->size + LINE - 1) /
-			LINE;
-	return size;
+	c->nr = 0;
+	for (i = 0; i < candidates(l); i++) {
+		moves[i] = is_with(l, a, i) || is_with(l, b, i);
+		c->nr += moves[i];
+	}
+	for (i = 0; i < candidates(l); i++)
+		if (moves[i])
+			l->objects[i].unit = l->nr_changes;
 }
 
-/* Sets the unit of all that is together with an object. */
-static void set_unit(struct layout *l, size_t object, size_t unit)
+static u64 unit_memory(const struct layout *l, size_t unit)
 {
-	const size_t old = l->objects[object].unit;
 	size_t i;
 
-	l->objects[object].unit = unit;
-	for (i = 0; old && i < l->changes[old - 1].nr; i++)
-		l->objects[l->changes[old - 1].objects[i]].unit = unit;
+	for (i = 0; i < candidates(l); i++)
+		if (l->objects[i].unit == unit + 1)
+			return l->changes[unit].nr > 1 ? PAGE_SIZE : l->objects[i].memory;
+	return 0;
 }
 
-/* What a move would leave: @b goes to pages of its own if it is @a, else to where @a is. */
+static u64 memory_of(const struct layout *l)
+{
+	u64 memory = 0;
+	size_t i;
+
+	for (i = 0; i < l->nr_changes; i++)
+		memory += unit_memory(l, i);
+	return memory;
+}
+
+/* What a move would leave */
 static u64 try_move(struct layout *l, size_t a, size_t b, u64 *memory)
 {
-	const size_t old_a = l->objects[a].unit, old_b = l->objects[b].unit;
-	struct change *c = &l->changes[l->nr_changes - 1];
+	size_t units[CANDIDATES], i;
 	u64 left;
 
-	*memory = memory_of(l);
-	if (old_a && a != b)
-		*memory -= unit_memory(l, &l->changes[old_a - 1]);
-	if (old_b && a != b)
-		*memory -= unit_memory(l, &l->changes[old_b - 1]);
-	*memory += a == b ? l->objects[a].memory : PAGE_SIZE;
-	/* The last change is for trying: how many it has says only whether they share a page. */
-	c->nr = a == b ? 1 : 2;
-	set_unit(l, a, l->nr_changes);
-	if (a != b)
-		set_unit(l, b, l->nr_changes);
+	for (i = 0; i < candidates(l); i++)
+		units[i] = l->objects[i].unit;
+	move(l, a, b);
 	left = replay(l, NULL);
-	l->objects[a].unit = old_a;
-	l->objects[b].unit = old_b;
-	if (old_a)
-		set_unit(l, a, old_a);
-	if (old_b)
-		set_unit(l, b, old_b);
-	c->nr = 0;
+	*memory = memory_of(l);
+	for (i = 0; i < candidates(l); i++)
+		l->objects[i].unit = units[i];
+	l->changes[l->nr_changes - 1].nr = 0;
 	return left;
 }
 
-static void make_move(struct layout *l, size_t a, size_t b)
+/* Whether an object is the first of those that are where it is: one of them is tried. */
+static bool is_first(const struct layout *l, size_t object)
 {
-	const size_t old = a == b ? 0 : l->objects[b].unit;
-	struct change *from;
-	size_t unit = l->objects[a].unit, i;
+	size_t i;
 
-	if (!unit) {
-		unit = l->nr_changes;
-		unit_add(l, unit - 1, a);
-		change_add(l);
-	}
+	for (i = 0; i < object; i++)
+		if (is_with(l, i, object))
+			return false;
+	return true;
+}
+
+/* Whether there is such a move: of what is with @a alone if @b is @a, else with what is with @b */
+static bool may_move(const struct layout *l, size_t a, size_t b)
+{
+	struct set with_a, with_b;
+
+	if (*l->objects[a].refused || *l->objects[b].refused || !is_first(l, a) || !is_first(l, b))
+		return false;
+	with_a = set_of(l, a);
+	with_b = set_of(l, b);
+	if (with_a.faults < l->least || with_b.faults < l->least)
+		return false;
 	if (a == b)
-		return;
-	if (!old) {
-		unit_add(l, unit - 1, b);
-		return;
-	}
-	from = &l->changes[old - 1];
-	for (i = 0; i < from->nr; i++)
-		unit_add(l, unit - 1, from->objects[i]);
-	from->nr = 0;
+		return !l->objects[a].unit;
+	return (with_a.lines + with_b.lines) * LINE <= PAGE_SIZE && !l->objects[a].percpu &&
+	       !l->objects[b].percpu && belong(l, a, b);
 }
 
 /* The best move there is; false if none is good enough. */
 static bool best_move(struct layout *l, u64 max_memory, size_t *best_a, size_t *best_b)
 {
-	const size_t nr = l->nr_objects < CANDIDATES ? l->nr_objects : CANDIDATES;
 	u64 best = l->left, best_memory = 0, left, memory;
 	size_t a, b;
 
-	for (a = 0; a < nr; a++) {
-		for (b = a; b < nr; b++) {
-			if (!may_move(l, a) || !may_move(l, b))
-				continue;
-			if (a == b ? l->objects[a].unit : !belong(l, a, b))
-				continue;
-			if (a != b && ((l->objects[a].unit &&
-					l->objects[a].unit == l->objects[b].unit) ||
-				       (lines(l, a) + lines(l, b)) * LINE > PAGE_SIZE))
+	for (a = 0; a < candidates(l); a++) {
+		for (b = a; b < candidates(l); b++) {
+			if (!may_move(l, a, b))
 				continue;
 			left = try_move(l, a, b, &memory);
-			if (left > best || (left == best && memory >= best_memory))
-				continue;
-			if (memory > max_memory)
+			if (memory > max_memory || left > best ||
+			    (left == best && memory >= best_memory))
 				continue;
 			best = left;
 			best_memory = memory;
@@ -440,34 +596,39 @@ static bool best_move(struct layout *l, u64 max_memory, size_t *best_a, size_t *
 	return l->left - best >= l->least;
 }
 
-/* Empty units go, and each gets its figures, in the order in which they will be made. */
+/* Empty units go, and each gets its objects and figures, in the order of their gain. */
 static void count_changes(struct layout *l)
 {
-	size_t i, j, n = 0;
 	u64 *left = xzalloc(l->nr_objects * sizeof(*left));
+	size_t i, j, n = 0, nr = l->nr_changes;
+	size_t units[CANDIDATES];
 	struct change *c;
 
-	for (i = 0; i < l->nr_changes; i++) {
-		if (l->changes[i].nr)
-			l->changes[n++] = l->changes[i];
-		else
-			free(l->changes[i].objects);
+	for (j = 0; j < candidates(l); j++) {
+		units[j] = l->objects[j].unit;
+		l->objects[j].unit = 0;
+	}
+	for (i = 0; i < nr; i++) {
+		c = &l->changes[n];
+		*c = (struct change){ };
+		memset(left, 0, l->nr_objects * sizeof(*left));
+		for (j = 0; j < candidates(l); j++) {
+			if (units[j] != i + 1)
+				continue;
+			c->objects = xrealloc(c->objects, (c->nr + 1) * sizeof(*c->objects));
+			c->objects[c->nr++] = j;
+			c->own_faults += l->objects[j].faults;
+			l->objects[j].unit = n + 1;
+		}
+		if (!c->nr)
+			continue;
+		c->left = replay(l, left);
+		c->memory = unit_memory(l, n);
+		for (j = 0; j < c->nr; j++)
+			c->own_left += left[c->objects[j]];
+		n++;
 	}
 	l->nr_changes = n;
-	for (i = 0; i < l->nr_objects; i++)
-		l->objects[i].unit = 0;
-	for (i = 0; i < n; i++) {
-		c = &l->changes[i];
-		for (j = 0; j < c->nr; j++)
-			l->objects[c->objects[j]].unit = i + 1;
-		memset(left, 0, l->nr_objects * sizeof(*left));
-		c->left = replay(l, left);
-		c->memory = unit_memory(l, c);
-		for (j = 0; j < c->nr; j++) {
-			c->own_faults += l->objects[c->objects[j]].faults;
-			c->own_left += left[c->objects[j]];
-		}
-	}
 	memset(left, 0, l->nr_objects * sizeof(*left));
 	l->left = replay(l, left);
 	for (i = 0; i < l->nr_objects; i++)
@@ -482,7 +643,7 @@ static void count_alone(struct layout *l)
 	size_t i;
 
 	for (i = 0; i < l->nr_objects && l->objects[i].faults >= l->least; i++)
-		if (!l->objects[i].unit)
+		if (!l->objects[i].unit && i < CANDIDATES)
 			l->objects[i].alone = try_move(l, i, i, &memory);
 }
 
@@ -496,10 +657,12 @@ void layout_choose(struct layout *l, u64 max_memory)
 	size_t a = 0, b = 0;
 	u64 memory;
 
+	refuse_companions(l);
 	change_add(l);
 	while (best_move(l, max_memory, &a, &b)) {
 		l->left = try_move(l, a, b, &memory);
-		make_move(l, a, b);
+		move(l, a, b);
+		change_add(l);
 	}
 	count_alone(l);
 	count_changes(l);
@@ -519,6 +682,5 @@ void layout_free(struct layout *l)
 	free(l->changes);
 	free(l->objects);
 	free(accesses);
-	free(together);
 	free(states);
 }

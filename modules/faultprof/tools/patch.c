@@ -225,16 +225,31 @@ static void write_patches(const struct layout *l, const char *output)
 		fail("--output %s: %s; the patches are in %s", output, strerror(errno), dir);
 }
 
+/* Another object that must not part from this one; NULL if there is none */
+static const struct object *companion_of(const struct layout *l, const struct object *o)
+{
+	size_t i;
+
+	for (i = 0; i < l->nr_objects && i < CANDIDATES; i++)
+		if (l->objects[i].with == o->with && &l->objects[i] != o)
+			return &l->objects[i];
+	return NULL;
+}
+
 /* Why an object stays where it is */
 static void print_reason(const struct layout *l, const struct object *o)
 {
 	const u64 gain = l->left > o->alone ? l->left - o->alone : 0;
+	const struct object *with = companion_of(l, o);
 
 	if (*o->refused)
 		printf("%s\n", o->refused);
 	else if (gain >= l->least)
 		printf("would save %llu, over --max-memory: it takes %llu KiB\n", gain,
 		       o->memory / 1024);
+	else if (with)
+		printf("it stays with %s, and together they would save %llu\n",
+		       with->where.name ?: with->symbol->name, gain);
 	else if (10 * gain < 3 * o->left)
 		printf("TRUE sharing: of its own faults it would save %llu\n", gain);
 	else
@@ -362,7 +377,7 @@ int patch(int argc, char **argv)
 	for (i = 0; i < nr; i++)
 		input_read(&faults, inputs[i]);
 	layout_read(&layout, &faults, window * 1000);
-	for (i = 0; i < layout.nr_objects && layout.objects[i].faults >= layout.least; i++)
+	for (i = 0; i < layout.nr_objects && i < CANDIDATES; i++)
 		check_object(&layout.objects[i]);
 	layout_choose(&layout, max_memory * 1024);
 	write_patches(&layout, output);

@@ -126,6 +126,16 @@ void symbols_free(void)
 }
 
 /**
+ * symbols_elf() - the vmlinux that was read
+ *
+ * Return: it, until symbols_free(), or NULL.
+ */
+Elf *symbols_elf(void)
+{
+	return vmlinux;
+}
+
+/**
  * symbols_find() - what lies at a virtual address
  * @address:	the address
  *
