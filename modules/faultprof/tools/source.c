@@ -229,8 +229,9 @@ static void splice(struct file *f, size_t line, u32 at, u32 len, const char *wit
 }
 
 /*
- * Puts @words in place of what is at a place of a line, apart from what stands around; the line is
- * broken there if it gets too long, and goes on at the column @indent.
+ * Puts @words in place of what is at a place of a line, apart from what stands around.  If that is
+ * too long, the line is broken before them, to go on at the column @indent, or, where it begins
+ * with them, behind them.
  */
 static void put(struct file *f, size_t line, u32 at, u32 len, const char *words, u32 indent)
 {
@@ -243,6 +244,11 @@ static void put(struct file *f, size_t line, u32 at, u32 len, const char *words,
 	if (columns(s, strlen(s)) - len + strlen(words) + 1 <= COLUMNS) {
 		snprintf(text, sizeof(text), "%s%s%s", space, words, behind);
 		splice(f, line, at, len, text);
+		return;
+	}
+	if (strspn(s, " \t") >= at) {
+		snprintf(text, sizeof(text), "%s\n%.*s", words, (int)at, s);
+		splice(f, line, at, len + strspn(s + at + len, " \t"), text);
 		return;
 	}
 	n = snprintf(text, sizeof(text), "\n");
@@ -294,13 +300,15 @@ static bool include_header(struct file *f)
 	return true;
 }
 
-/* The name on a line of the file as it was read */
+/* The name on a line of the file as it was read, which may be a type's, too */
 static size_t find_name(const struct text *t, int line, const char *name)
 {
 	size_t i;
 
 	for (i = 0; i < t->nr; i++)
-		if (t->file->line[t->token[i].line].nr == line && is_token(t, i, name))
+		if (t->file->line[t->token[i].line].nr == line && is_token(t, i, name) &&
+		    !(i && (is_token(t, i - 1, "struct") || is_token(t, i - 1, "union") ||
+			    is_token(t, i - 1, "enum"))))
 			return i;
 	return SIZE_MAX;
 }
@@ -442,13 +450,12 @@ static void place_percpu(struct found *d)
 	    columns(f->line[open->line].now, open->at + strlen(with) - macro->len + 1));
 }
 
-static void place_plain(struct found *d, const char *group, bool is_extern)
+static void place_plain(struct found *d, const char *group)
 {
 	const struct text *t = &d->text;
 	const struct token *token;
 	struct file *f = t->file;
 	char words[256], stock[64];
-	bool aligned = false;
 
 	if (group)
 		snprintf(words, sizeof(words), "__page_group(%s)", group);
@@ -457,10 +464,8 @@ static void place_plain(struct found *d, const char *group, bool is_extern)
 	if (d->section != SIZE_MAX) {
 		token = &t->token[d->section];
 		snprintf(stock, sizeof(stock), "%.*s", (int)token->len, token_text(t, d->section));
-		aligned = group && !is_extern && strcmp(stock, "__read_mostly");
 		snprintf(words + strlen(words), sizeof(words) - strlen(words),
-			 " __no_page_layout(%s)%s", stock,
-			 aligned ? " ____cacheline_aligned_in_smp" : "");
+			 " __no_page_layout(%s)", stock);
 		put(f, token->line, token->at, token->len, words, TAB);
 	} else if (d->macro != SIZE_MAX) {
 		token = &t->token[d->macro];
@@ -482,8 +487,8 @@ static const char *place(const char *file, int line, const char *name, bool perc
 		if (percpu)
 			place_percpu(&d);
 		else
-			place_plain(&d, group, is_extern);
-		why = include_header(d.text.file) ? NULL : "its file includes nothing";
+			place_plain(&d, group);
+		why = include_header(d.text.file) ? NULL : "its file includes nothing, as one that another includes";
 	}
 	free(d.text.token);
 	return why;
