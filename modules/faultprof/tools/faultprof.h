@@ -225,6 +225,8 @@ struct layout {
 /* main.c */
 void __noreturn __printf(1, 2) fail(const char *fmt, ...);
 void __noreturn __printf(1, 2) usage_error(const char *fmt, ...);
+FILE *file_begin(const char *option, const char *path);
+void file_end(FILE *f, const char *option, const char *path);
 int next_option(int argc, char **argv, const struct option *options);
 u64 number_option(const char *name, const char *text, u64 least, u64 most);
 void *xrealloc(void *p, size_t n);
@@ -287,6 +289,9 @@ void profile_free(struct profile *p);
 /* report.c */
 void report_text(const struct profile *p, size_t top);
 void report_json(const struct profile *p, const char *path);
+
+/* svg.c */
+void svg_write(const struct profile *p, const struct faults *f, const char *path);
 
 /* layout.c */
 #define CANDIDATES	256	/* the dearest objects, which may be moved */

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "faultprof.h"
 
@@ -70,6 +71,50 @@ void *xzalloc(size_t n)
 	return memset(xrealloc(NULL, n), 0, n);
 }
 
+static const char *new_name(const char *option, const char *path)
+{
+	static char name[4096];
+
+	if (snprintf(name, sizeof(name), "%s.new", path) >= (int)sizeof(name))
+		fail("--%s %.100s: expected a shorter name", option, path);
+	return name;
+}
+
+/**
+ * file_begin() - begin a file that will be there whole or not at all
+ * @option:	that names it
+ * @path:	its name
+ *
+ * Return: what it is written to.
+ */
+FILE *file_begin(const char *option, const char *path)
+{
+	FILE *f = fopen(new_name(option, path), "we");
+
+	if (!f)
+		fail("--%s %s: %s", option, path, strerror(errno));
+	return f;
+}
+
+/**
+ * file_end() - give the file its name
+ * @f:		what file_begin() returned
+ * @option:	that names it
+ * @path:	its name
+ */
+void file_end(FILE *f, const char *option, const char *path)
+{
+	const char *name = new_name(option, path);
+	bool bad = ferror(f);
+
+	if (fclose(f) || bad || rename(name, path)) {
+		int err = errno;
+
+		unlink(name);
+		fail("--%s %s: %s", option, path, strerror(err));
+	}
+}
+
 /**
  * next_option() - getopt_long(), for options that have one meaning
  * @argc:	of the command
@@ -130,6 +175,7 @@ static void help(void)
 	     "                  /sys/kernel/debug/faultprof/memory (insmod faultprof.ko)\n"
 	     "  --top N         pages in the text (20)\n"
 	     "  --json FILE     all of it as JSON\n"
+	     "  --svg FILE      a picture: the dearest pages over time, and node by node\n"
 	     "patch: writes patches that let variables have pages of their own, or share one.\n"
 	     "  --vmlinux, --memory as above; that vmlinux with debugging information\n"
 	     "  --source DIR    the tree that it was built from, with the series' page layout\n"
@@ -157,9 +203,11 @@ static int report(int argc, char **argv)
 		{ "memory", required_argument, NULL, 'M' },
 		{ "top", required_argument, NULL, 't' },
 		{ "json", required_argument, NULL, 'j' },
+		{ "svg", required_argument, NULL, 's' },
 		{ }
 	};
-	const char *vmlinux = NULL, *map = NULL, *memory = NULL, *json = NULL;
+	const char *vmlinux = NULL, *map = NULL, *memory = NULL;
+	const char *json = NULL, *picture = NULL;
 	const char **files = xzalloc(argc * sizeof(*files));
 	size_t top = 20, nr_files = 0, i;
 	struct faults faults = { };
@@ -177,6 +225,8 @@ static int report(int argc, char **argv)
 			memory = optarg;
 		if (o == 'j')
 			json = optarg;
+		if (o == 's')
+			picture = optarg;
 		if (o == 't')
 			top = number_option("top", optarg, 0, 1000000);
 	}
@@ -197,6 +247,8 @@ static int report(int argc, char **argv)
 	profile_make(&profile, &faults);
 	if (json)
 		report_json(&profile, json);
+	if (picture)
+		svg_write(&profile, &faults, picture);
 	report_text(&profile, top);
 	profile_free(&profile);
 	symbols_free();

@@ -331,13 +331,14 @@ int patch(int argc, char **argv)
 		{ }
 	};
 	const char *vmlinux = NULL, *memory = NULL, *source = NULL, *output = NULL;
-	const char **inputs = xzalloc(argc * sizeof(*inputs));
+	static const char **inputs;
 	u64 max_memory = MAX_MEMORY, window = WINDOW;
 	struct faults faults = { };
 	struct layout layout;
 	size_t nr = 0, i;
 	int o;
 
+	inputs = xzalloc(argc * sizeof(*inputs));
 	/* getopt_long() reorders the words. */
 	command = xzalloc((argc + 1) * sizeof(*command));
 	memcpy(command, argv, argc * sizeof(*command));

@@ -3,9 +3,7 @@
  * Says a profile: the pages by what they cost, then the dearest taken apart, object by place in the
  * code by node, as perf c2c does for cache lines; and all of it as JSON.
  */
-#include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "faultprof.h"
 
@@ -242,34 +240,20 @@ static void json_page(FILE *f, const struct profile *pr, const struct page *p)
  */
 void report_json(const struct profile *p, const char *path)
 {
-	char tmp[4096];
-	bool bad = true;
+	FILE *f = file_begin("json", path);
 	size_t i;
-	FILE *f;
 
-	if (snprintf(tmp, sizeof(tmp), "%s.new", path) >= (int)sizeof(tmp))
-		fail("--json %.100s: expected a shorter name", path);
-	f = fopen(tmp, "we");
-	if (f) {
-		fprintf(f, "{\"faults\": %llu, \"named\": %llu, \"span_ns\": %llu, ",
-			count_faults(&p->all), p->named,
-			p->span_ns);
-		json_count(f, &p->all);
-		fprintf(f, ",\n ");
-		json_nodes(f, p->by, p->nr_nodes);
-		fprintf(f, ",\n \"pages\": [\n");
-		for (i = 0; i < p->nr_pages; i++) {
-			json_page(f, p, &p->pages[i]);
-			fprintf(f, "%s\n", i + 1 < p->nr_pages ? "," : "");
-		}
-		fprintf(f, "]}\n");
-		bad = ferror(f);
-		bad = fclose(f) || bad || rename(tmp, path);
+	fprintf(f, "{\"faults\": %llu, \"named\": %llu, \"span_ns\": %llu, ",
+		count_faults(&p->all), p->named,
+		p->span_ns);
+	json_count(f, &p->all);
+	fprintf(f, ",\n ");
+	json_nodes(f, p->by, p->nr_nodes);
+	fprintf(f, ",\n \"pages\": [\n");
+	for (i = 0; i < p->nr_pages; i++) {
+		json_page(f, p, &p->pages[i]);
+		fprintf(f, "%s\n", i + 1 < p->nr_pages ? "," : "");
 	}
-	if (bad) {
-		int err = errno;
-
-		unlink(tmp);
-		fail("--json %s: %s", path, strerror(err));
-	}
+	fprintf(f, "]}\n");
+	file_end(f, "json", path);
 }

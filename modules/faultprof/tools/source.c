@@ -488,7 +488,8 @@ static const char *place(const char *file, int line, const char *name, bool perc
 			place_percpu(&d);
 		else
 			place_plain(&d, group);
-		why = include_header(d.text.file) ? NULL : "its file includes nothing, as one that another includes";
+		if (!include_header(d.text.file))
+			why = "its file includes nothing, as one that another includes";
 	}
 	free(d.text.token);
 	return why;
