@@ -14,6 +14,7 @@
 #include "faultprof.h"
 
 #define HEADER		"linux/page_layout.h"
+#define ATTRIBUTES	"include/" HEADER
 #define LINKER_SCRIPT	"include/asm-generic/vmlinux.lds.h"
 #define COLUMNS		100
 #define TAB		8
@@ -458,7 +459,7 @@ static void place_plain(struct found *d, const char *group)
 	char words[256], stock[64];
 
 	if (group)
-		snprintf(words, sizeof(words), "__page_group(%s)", group);
+		snprintf(words, sizeof(words), "__page_group_%s", group);
 	else
 		snprintf(words, sizeof(words), "__page_alone");
 	if (d->section != SIZE_MAX) {
@@ -469,11 +470,22 @@ static void place_plain(struct found *d, const char *group)
 		put(f, token->line, token->at, token->len, words, TAB);
 	} else if (d->macro != SIZE_MAX) {
 		token = &t->token[d->macro];
+		/*
+		 * One word and a call would look like a function's declaration to checkpatch; a
+		 * global variable is used anyway.
+		 */
+		if (d->first == d->macro)
+			snprintf(words + strlen(words), sizeof(words) - strlen(words),
+				 " __no_page_layout(__used)");
 		put(f, token->line, token->at, 0, words, 0);
 	} else {
 		token = &t->token[behind_name(d)];
 		put(f, token->line, token->at + token->len, 0, words, TAB);
 	}
+	/* What is changed directly behind a block is asked to keep a distance. */
+	if (token->line && (!strcmp(f->line[token->line - 1].now, "}") ||
+			    !strcmp(f->line[token->line - 1].now, "};")))
+		add_before(f, token->line, "");
 }
 
 static const char *place(const char *file, int line, const char *name, bool percpu,
@@ -509,7 +521,7 @@ void source_open(const char *path)
 	tree = path;
 	f = open_file(LINKER_SCRIPT);
 	for (i = 0; f && i < f->nr; i++)
-		if (!strncmp(f->line[i].now, "#define PAGE_GROUPS(", 20))
+		if (!strncmp(f->line[i].now, "#define PAGE_GROUPS(", 20) && open_file(ATTRIBUTES))
 			return;
 	fail("--source %s: no PAGE_GROUPS in %s: expected a kernel with the series' page layout",
 	     path, LINKER_SCRIPT);
@@ -544,7 +556,7 @@ bool source_place(const struct definition *d, bool percpu, const char *group, ch
 }
 
 /**
- * source_add_group() - have the linker lay a group apart
+ * source_add_group() - have an attribute for a group, and the linker lay it apart
  * @group:	its name
  */
 void source_add_group(const char *group)
@@ -566,6 +578,15 @@ void source_add_group(const char *group)
 	text[n++] = '\\';
 	text[n] = 0;
 	add_before(f, i, text);
+
+	/* Before the end of the header, and the blank before that */
+	f = open_file(ATTRIBUTES);
+	for (i = f->nr; i > 0 && (!*f->line[i - 1].now || !strcmp(f->line[i - 1].now, "#endif"));
+	     i--)
+		if (!*f->line[i - 1].now && i < f->nr)
+			break;
+	snprintf(text, sizeof(text), "#define __page_group_%s\t__page_group(%s)", group, group);
+	add_before(f, i ? i - 1 : 0, text);
 }
 
 /* How many lines of a diff a line is */
