@@ -286,11 +286,13 @@ static int step(struct ns_node *n, struct ns_page *p, u8 event, const struct ns_
 			p->fresh = false;
 		}
 		/* Somebody waits for it, if it is not prefetched or what another could not keep. */
-		if (p->c.state > before && !p->prefetched &&
-		    !(m && m->type == NUMASPAN_DATA && m->have)) {
+		if (m && p->c.state > before && !p->prefetched &&
+		    !(m->type == NUMASPAN_DATA && m->have)) {
 			p->fresh = true;
-			p->granted_ns = ktime_get_ns();
-			if (m && m->type == NUMASPAN_GRANT && m->have != NS_NEED_NOTHING)
+			/* Else ns_deliver() has noted it. */
+			if (m->from == n->self)
+				p->granted_ns = ktime_get_ns();
+			if (m->type == NUMASPAN_GRANT && m->have != NS_NEED_NOTHING)
 				ns_count(n, upgrades);
 		}
 		spin_unlock(&p->lock);
@@ -468,6 +470,7 @@ void ns_evict(struct ns_node *n, struct ns_page *p)
 void ns_deliver(struct ns_node *n, u64 index, const struct ns_msg *m, struct page **contents)
 {
 	struct ns_place pl = place(n, index);
+	u64 now = ktime_get_ns();
 	struct ns_page *p;
 	const char *why;
 
@@ -491,6 +494,8 @@ void ns_deliver(struct ns_node *n, u64 index, const struct ns_msg *m, struct pag
 		ns_stop(n, NUMASPAN_R_NO_MEMORY, n->self, "no memory for the page table");
 		return;
 	}
+	if (m->type == NUMASPAN_GRANT || m->type == NUMASPAN_DATA || m->type == NUMASPAN_ACK)
+		WRITE_ONCE(p->granted_ns, now);
 	step(n, p, m->type, m, contents);
 }
 

@@ -37,18 +37,50 @@ static enum waited wait_turn(struct ns_node *n, struct ns_page *p, bool write, b
 	return left ? NS_READY : NS_TIMEOUT;
 }
 
-static void account(struct ns_node *n, struct ns_page *p, struct vm_fault *vmf, bool write,
-		    const struct ns_access_info *info, u64 start)
-{
-	u64 ns = ktime_get_ns() - start;
+/* A fault's times, of ktime_get_ns(): when it began, last asked, and last had an answer or 0. */
+struct times {
+	u64 start;
+	u64 asked;
+	u64 answered;
+	u64 network;	/* from asking to the answer, so far */
+};
 
+/* The wait is over: did an answer end it? */
+static void answered(struct times *t, const struct ns_page *p)
+{
+	u64 at = READ_ONCE(p->granted_ns);
+
+	if (at <= t->asked)
+		return;
+	t->answered = at;
+	t->network += at - t->asked;
+}
+
+static void account(struct ns_node *n, struct ns_page *p, struct vm_fault *vmf, bool write,
+		    const struct ns_access_info *info, const struct times *t)
+{
+	u64 now = ktime_get_ns(), ns = now - t->start, exit = 0, install = 0;
+	u64 avg = READ_ONCE(n->latency_ns);
+
+	/* An estimate: concurrent faults may overwrite each other. */
+	WRITE_ONCE(n->latency_ns, avg ? avg - avg / 16 + ns / 16 : ns);
+	if (info->kvm) {
+		exit = t->start - info->exit_ns;
+		ns_observe_time(n, NUMASPAN_PART_EXIT, exit);
+	}
+	if (t->answered) {
+		install = now - t->answered;
+		ns_observe_time(n, NUMASPAN_PART_NETWORK, t->network);
+		ns_observe_time(n, NUMASPAN_PART_INSTALL, install);
+	}
+	ns_observe_time(n, NUMASPAN_PART_PROTOCOL, ns - t->network - install);
+	ns_observe_time(n, NUMASPAN_PART_FAULT, exit + ns);
 	if (info->walk)
 		ns_count(n, faults_walk);
 	if (write)
 		ns_count(n, faults_write);
 	else
 		ns_count(n, faults_read);
-	ns_observe_fault_time(n, ns);
 	trace_fault(n, p->index, vmf->address, write, info, ns);
 }
 
@@ -63,7 +95,7 @@ static vm_fault_t ns_vm_fault(struct vm_fault *vmf)
 	struct ns_access_info info;
 	bool missed = false, unlocked = false, observed = false, prefetched;
 	vm_fault_t ret = VM_FAULT_SIGBUS;
-	u64 start = ktime_get_ns();
+	struct times t = { .start = ktime_get_ns() };
 	struct ns_page *p;
 	struct page *page;
 	int err;
@@ -83,13 +115,14 @@ static vm_fault_t ns_vm_fault(struct vm_fault *vmf)
 	for (;;) {
 		enum waited w;
 
+		t.asked = ktime_get_ns();
 		err = ns_access(n, p, access, &page);
 		if (!err || err == -ENOMEM || ns_stopped(n))
 			break;
 		if (!missed) {
 			if (!observed)
 				ns_observe_access(vmf, &info);
-			ns_hold_wait(n, p, info.token, start);
+			ns_hold_wait(n, p, info.token, t.start);
 			missed = true;
 			if (!write)
 				ns_prefetch(n, p->index);
@@ -97,8 +130,10 @@ static vm_fault_t ns_vm_fault(struct vm_fault *vmf)
 		/* While the lock is held: it keeps the transport from ending. */
 		if (n->transport->poll && err == -EAGAIN)
 			n->transport->poll(n, p, write);
-		if (ns_access_ready(n, p, write) && err == -EAGAIN)
+		if (ns_access_ready(n, p, write) && err == -EAGAIN) {
+			answered(&t, p);
 			continue;
+		}
 		/*
 		 * With NOWAIT, KVM would queue an asynchronous fault, and that one asks for
 		 * write whatever the guest did: waiting here is cheaper.  The lock stays, as
@@ -110,6 +145,7 @@ static vm_fault_t ns_vm_fault(struct vm_fault *vmf)
 			unlocked = true;
 		}
 		w = wait_turn(n, p, write, err == -EBUSY, intr);
+		answered(&t, p);
 		if (w == NS_TIMEOUT) {
 			ns_stop(n, NUMASPAN_R_PEER_TIMEOUT, ns_home(n, p->index),
 				"page %llu: no answer from its home, node %u, in %u ms",
@@ -127,7 +163,7 @@ static vm_fault_t ns_vm_fault(struct vm_fault *vmf)
 		}
 	}
 	if (missed && (!err || ret == VM_FAULT_RETRY))
-		account(n, p, vmf, write, &info, start);
+		account(n, p, vmf, write, &info, &t);
 	if (unlocked) {
 		ns_node_put(n);
 		return VM_FAULT_RETRY;
@@ -196,15 +232,17 @@ static vm_fault_t ns_vm_page_mkwrite(struct vm_fault *vmf)
 	struct ns_node *n = vmf->vma->vm_private_data;
 	struct ns_page *p = ns_page_get(n, vmf->pgoff);
 	struct ns_access_info info;
-	u64 start, usual;
+	struct times t = {};
+	u64 usual;
 
 	if (!p)
 		return VM_FAULT_OOM;
 	if (lock_writable(n, p, vmf->page))
 		return VM_FAULT_LOCKED;
-	start = ktime_get_ns();
+	t.start = ktime_get_ns();
 	ns_observe_access(vmf, &info);
-	ns_hold_wait(n, p, info.token, start);
+	ns_hold_wait(n, p, info.token, t.start);
+	t.asked = ktime_get_ns();
 	if (!ns_stopped(n))
 		ns_request(n, p, NS_EV_WRITE);
 	if (n->transport->poll)
@@ -212,8 +250,9 @@ static vm_fault_t ns_vm_page_mkwrite(struct vm_fault *vmf)
 	usual = min_t(u64, READ_ONCE(n->latency_ns), 10 * NSEC_PER_MSEC);
 	wait_event_interruptible_timeout(*ns_page_wq(n, p), upgrade_over(n, p, vmf->page),
 					 nsecs_to_jiffies(2 * usual) + 1);
+	answered(&t, p);
 	if (lock_writable(n, p, vmf->page)) {
-		account(n, p, vmf, true, &info, start);
+		account(n, p, vmf, true, &info, &t);
 		return VM_FAULT_LOCKED;
 	}
 	unmap_mapping_pages(n->inode->i_mapping, vmf->pgoff, 1, false);

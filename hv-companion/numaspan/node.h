@@ -44,7 +44,7 @@
  * @c:		the protocol's entry
  * @page:	the contents; NULL with permission means zeros that nobody has touched
  * @index:	page number in the span
- * @granted_ns:	when permission came
+ * @granted_ns:	when permission came, or a message that it takes
  * @keep_ns:	end of the hold
  * @lru:	in ns_node.lru while a remote page's copy is here
  */
@@ -78,7 +78,7 @@ struct ns_counters {
 	u64 evicted, held, stolen, drain_waits, stale, zeros_in, zeros_out;
 	u64 page_copies, refused;
 	u64 prefetched, prefetch_used, cleared;
-	u64 fault_ns[NUMASPAN_FAULT_BUCKETS];
+	struct numaspan_times times[NUMASPAN_NR_PARTS];
 };
 
 #define ns_count(n, field)		this_cpu_inc((n)->counters->field)
@@ -282,6 +282,7 @@ extern const struct vm_operations_struct ns_vm_ops;
 /* observe.c */
 struct ns_access_info {
 	u64 gpa;	/* with its offset in the page; not a guest's: an address of the process */
+	u64 exit_ns;	/* when KVM said so, with @kvm */
 	unsigned long ip;
 	u32 token;	/* stands for the registers: equal if the task has not run */
 	u32 vcpu;
@@ -292,7 +293,7 @@ struct ns_access_info {
 
 void ns_observe_access(const struct vm_fault *vmf, struct ns_access_info *info);
 void ns_fill_stats(struct ns_node *n, struct numaspan_stats *s);
-void ns_observe_fault_time(struct ns_node *n, u64 ns);
+void ns_observe_time(struct ns_node *n, enum numaspan_part part, u64 ns);
 void ns_debugfs_add(struct ns_node *n);
 void ns_debugfs_remove(struct ns_node *n);
 int ns_observe_init(void);

@@ -15,6 +15,7 @@
 #include <linux/sched.h>
 #include <linux/sched/task_stack.h>
 #include <linux/seq_file.h>
+#include <linux/slab.h>
 #include <linux/tracepoint.h>
 
 #include "node.h"
@@ -34,6 +35,7 @@ struct access_slot {
 	u64 exits;	/* of that vCPU so far */
 	u64 gpa;
 	u64 error;
+	u64 ns;
 	unsigned long page;	/* where this process has it */
 	unsigned long ip;
 	u32 token;
@@ -57,6 +59,7 @@ static void probe(void *data, struct kvm_vcpu *vcpu, u64 gpa, u64 error)
 
 	if (!test_bit(VCPU_REGS_RIP, (unsigned long *)&vcpu->arch.regs_avail))
 		static_call(kvm_x86_cache_reg)(vcpu, VCPU_REGS_RIP);
+	s->ns = ktime_get_ns();
 	s->of = vcpu;
 	s->exits = vcpu->stat.exits;
 	s->page = kvm_vcpu_gfn_to_hva(vcpu, gpa >> PAGE_SHIFT);
@@ -103,6 +106,7 @@ void ns_observe_access(const struct vm_fault *vmf, struct ns_access_info *info)
 	info->kvm = true;
 	info->exact = true;
 	info->gpa = s->gpa;
+	info->exit_ns = s->ns;
 	info->ip = s->ip;
 	info->token = s->token;
 	info->vcpu = s->vcpu;
@@ -113,20 +117,42 @@ void ns_observe_access(const struct vm_fault *vmf, struct ns_access_info *info)
 }
 
 /**
- * ns_observe_fault_time() - a fault that had to wait for a peer is over
+ * ns_observe_time() - a part of a fault that had to wait for a peer is over
  * @n:		node
+ * @part:	which
  * @ns:		how long it took
  *
  * Context: any.
  */
-void ns_observe_fault_time(struct ns_node *n, u64 ns)
+void ns_observe_time(struct ns_node *n, enum numaspan_part part, u64 ns)
 {
-	unsigned int bucket = min_t(unsigned int, ilog2(ns | 1), NUMASPAN_FAULT_BUCKETS - 1);
-	u64 avg = READ_ONCE(n->latency_ns);
+	unsigned int bucket = min_t(unsigned int, ilog2(ns | 1), NUMASPAN_TIME_BUCKETS - 1);
 
-	ns_count(n, fault_ns[bucket]);
-	/* An estimate: concurrent faults may overwrite each other. */
-	WRITE_ONCE(n->latency_ns, avg ? avg - avg / 16 + ns / 16 : ns);
+	ns_count(n, times[part].count);
+	ns_count_add(n, times[part].sum_ns, ns);
+	ns_count(n, times[part].log2[bucket]);
+}
+
+/* Counters that are the sum of all CPUs'. */
+#define FIELD(name)	{ #name, offsetof(struct numaspan_stats, name), \
+			  offsetof(struct ns_counters, name) }
+static const struct {
+	const char *name;
+	u16 sum;	/* where it goes */
+	u16 of_cpu;	/* where it comes from */
+} fields[] = {
+	FIELD(faults_read), FIELD(faults_write), FIELD(faults_walk), FIELD(faults_local),
+	FIELD(transfers_in), FIELD(transfers_out), FIELD(invalidations), FIELD(downgrades),
+	FIELD(upgrades), FIELD(bytes_in), FIELD(bytes_out), FIELD(msgs), FIELD(evicted),
+	FIELD(held), FIELD(stolen), FIELD(drain_waits), FIELD(stale), FIELD(zeros_in),
+	FIELD(zeros_out), FIELD(page_copies), FIELD(refused), FIELD(prefetched),
+	FIELD(prefetch_used), FIELD(cleared),
+};
+
+static void add(u64 *to, const u64 *from, size_t bytes)
+{
+	for (; bytes; bytes -= sizeof(*to))
+		*to++ += READ_ONCE(*from++);
 }
 
 /**
@@ -147,38 +173,12 @@ void ns_fill_stats(struct ns_node *n, struct numaspan_stats *s)
 	for_each_possible_cpu(cpu) {
 		const struct ns_counters *c = per_cpu_ptr(n->counters, cpu);
 
-#define SUM(field) ((s)->field += READ_ONCE((c)->field))
-		SUM(faults_read);
-		SUM(faults_write);
-		SUM(faults_walk);
-		SUM(faults_local);
-		SUM(transfers_in);
-		SUM(transfers_out);
-		SUM(invalidations);
-		SUM(downgrades);
-		SUM(upgrades);
-		SUM(bytes_in);
-		SUM(bytes_out);
-		SUM(msgs);
-		SUM(evicted);
-		SUM(held);
-		SUM(stolen);
-		SUM(drain_waits);
-		SUM(stale);
-		SUM(zeros_in);
-		SUM(zeros_out);
-		SUM(page_copies);
-		SUM(refused);
-		SUM(prefetched);
-		SUM(prefetch_used);
-		SUM(cleared);
-		for (i = 0; i < 16; i++) {
-			SUM(msgs_out[i]);
-			SUM(msgs_in[i]);
-		}
-		for (i = 0; i < NUMASPAN_FAULT_BUCKETS; i++)
-			SUM(fault_ns[i]);
-#undef SUM
+		for (i = 0; i < ARRAY_SIZE(fields); i++)
+			add((void *)s + fields[i].sum, (void *)c + fields[i].of_cpu, sizeof(u64));
+		add(s->msgs_out, c->msgs_out, sizeof(c->msgs_out));
+		add(s->msgs_in, c->msgs_in, sizeof(c->msgs_in));
+		for (i = 0; i < NUMASPAN_NR_PARTS; i++)
+			add(&s->times[i].count, &c->times[i].count, sizeof(c->times[i]));
 	}
 	s->cache_pages = atomic_long_read(&n->cache_used);
 	s->cache_peak = atomic_long_read(&n->cache_peak);
@@ -187,40 +187,17 @@ void ns_fill_stats(struct ns_node *n, struct numaspan_stats *s)
 
 static int stats_show(struct seq_file *m, void *v)
 {
-	struct ns_node *n = m->private;
-	struct numaspan_stats s;
+	struct numaspan_stats *s = kmalloc(sizeof(*s), GFP_KERNEL);
+	unsigned int i;
 
-	ns_fill_stats(n, &s);
-#define SHOW(f) seq_printf(m, "%-14s %llu\n", #f, s.f)
-	SHOW(node);
-	SHOW(faults_read);
-	SHOW(faults_write);
-	SHOW(faults_walk);
-	SHOW(faults_local);
-	SHOW(transfers_in);
-	SHOW(transfers_out);
-	SHOW(invalidations);
-	SHOW(downgrades);
-	SHOW(upgrades);
-	SHOW(bytes_in);
-	SHOW(bytes_out);
-	SHOW(msgs);
-	SHOW(evicted);
-	SHOW(cache_pages);
-	SHOW(cache_peak);
-	SHOW(cache_limit);
-	SHOW(held);
-	SHOW(stolen);
-	SHOW(drain_waits);
-	SHOW(stale);
-	SHOW(zeros_in);
-	SHOW(zeros_out);
-	SHOW(page_copies);
-	SHOW(refused);
-	SHOW(prefetched);
-	SHOW(prefetch_used);
-	SHOW(cleared);
-#undef SHOW
+	if (!s)
+		return -ENOMEM;
+	ns_fill_stats(m->private, s);
+	seq_printf(m, "node %llu\ncache_pages %llu\ncache_peak %llu\ncache_limit %llu\n", s->node,
+		   s->cache_pages, s->cache_peak, s->cache_limit);
+	for (i = 0; i < ARRAY_SIZE(fields); i++)
+		seq_printf(m, "%s %llu\n", fields[i].name, *(u64 *)((void *)s + fields[i].sum));
+	kfree(s);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(stats);

@@ -14,6 +14,12 @@ static const char *const msg_names[NUMASPAN_NR_MSGS] = {
 	[NUMASPAN_PING] = "ping", [NUMASPAN_BYE] = "bye",
 };
 
+static const char *const part_names[NUMASPAN_NR_PARTS] = {
+	[NUMASPAN_PART_FAULT] = "fault_ns", [NUMASPAN_PART_EXIT] = "exit_ns",
+	[NUMASPAN_PART_PROTOCOL] = "protocol_ns", [NUMASPAN_PART_NETWORK] = "network_ns",
+	[NUMASPAN_PART_INSTALL] = "install_ns",
+};
+
 #define FIELD(name) { #name, offsetof(struct numaspan_stats, name) }
 static const struct {
 	const char *name;
@@ -38,6 +44,17 @@ static void put_msgs(FILE *f, const char *name, const __u64 *n)
 	fputc('}', f);
 }
 
+static void put_times(FILE *f, const char *name, const struct numaspan_times *t)
+{
+	u32 i;
+
+	fprintf(f, ",\n  \"%s_count\": %llu,\n  \"%s_sum\": %llu,\n  \"%s\": [", name, t->count,
+		name, t->sum_ns, name);
+	for (i = 0; i < NUMASPAN_TIME_BUCKETS; i++)
+		fprintf(f, "%s%llu", i ? ", " : "", t->log2[i]);
+	fputc(']', f);
+}
+
 static void put(struct vmm *vm, FILE *f)
 {
 	struct numaspan_stats s = { .abi = NUMASPAN_ABI, .size = sizeof(s) };
@@ -51,10 +68,9 @@ static void put(struct vmm *vm, FILE *f)
 			*(unsigned long long *)((u8 *)&s + fields[i].off));
 	put_msgs(f, "msgs_out", s.msgs_out);
 	put_msgs(f, "msgs_in", s.msgs_in);
-	fprintf(f, ",\n  \"fault_ns\": [");
-	for (i = 0; i < NUMASPAN_FAULT_BUCKETS; i++)
-		fprintf(f, "%s%llu", i ? ", " : "", s.fault_ns[i]);
-	fprintf(f, "],\n  \"incarnation\": %u", vm->incarnation);
+	for (i = 0; i < NUMASPAN_NR_PARTS; i++)
+		put_times(f, part_names[i], &s.times[i]);
+	fprintf(f, ",\n  \"incarnation\": %u", vm->incarnation);
 	fprintf(f, ",\n  \"ipis_out\": %llu,\n  \"ipis_in\": %llu", atomic_load(&vm->n_ipi_out),
 		atomic_load(&vm->n_ipi_in));
 	fprintf(f, ",\n  \"io_out\": %llu,\n  \"io_in\": %llu", atomic_load(&vm->n_io_out),

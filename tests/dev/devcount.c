@@ -279,6 +279,41 @@ static void run_clear(struct span *s)
 	       s->args.nr_nodes, PAGES, d.transfers, bytes, wrong);
 }
 
+/* The times of faults: counted like the faults, and the parts make up the whole. */
+static void run_times(struct span *s)
+{
+	u64 faults = 0, answers = 0, sum;
+	struct numaspan_stats st;
+	bool good = true;
+	int i, part, b;
+
+	for (i = 0; i < s->args.nr_nodes; i++) {
+		const struct numaspan_times *t = st.times;
+
+		span_stats(s->fd[i], &st);
+		faults += st.faults_read + st.faults_write;
+		answers += t[NUMASPAN_PART_NETWORK].count;
+		good &= t[NUMASPAN_PART_FAULT].count == st.faults_read + st.faults_write &&
+			t[NUMASPAN_PART_PROTOCOL].count == t[NUMASPAN_PART_FAULT].count &&
+			t[NUMASPAN_PART_NETWORK].count <= t[NUMASPAN_PART_FAULT].count &&
+			t[NUMASPAN_PART_INSTALL].count == t[NUMASPAN_PART_NETWORK].count &&
+			/* No guest's CPU has made one. */
+			!t[NUMASPAN_PART_EXIT].count;
+		for (sum = 0, part = 0; part < NUMASPAN_NR_PARTS; part++) {
+			u64 count = 0;
+
+			sum += t[part].sum_ns;
+			for (b = 0; b < NUMASPAN_TIME_BUCKETS; b++)
+				count += t[part].log2[b];
+			good &= count == t[part].count;
+		}
+		good &= sum == 2 * t[NUMASPAN_PART_FAULT].sum_ns && sum;
+	}
+	tap_ok(good && answers && answers <= faults,
+	       "%d nodes: times of %llu faults, of %llu answers, the parts make up the whole",
+	       s->args.nr_nodes, faults, answers);
+}
+
 static void run_nodes(int nodes, int transport)
 {
 	struct span s = { };
@@ -298,6 +333,7 @@ static void run_nodes(int nodes, int transport)
 			run_scene(&s, &scenes[i], i);
 	run_bulk(&s);
 	run_clear(&s);
+	run_times(&s);
 	good = span_copies(&s, what);
 	tap_ok(good, "%s", what);
 	span_down(&s);

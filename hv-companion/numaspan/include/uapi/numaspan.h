@@ -22,11 +22,11 @@
 #include <linux/ioctl.h>
 #include <linux/types.h>
 
-#define NUMASPAN_ABI		2
+#define NUMASPAN_ABI		3
 #define NUMASPAN_MAX_NODES	64
 #define NUMASPAN_TOKEN_LEN	32
 #define NUMASPAN_REASON_LEN	120
-#define NUMASPAN_FAULT_BUCKETS	32
+#define NUMASPAN_TIME_BUCKETS	32
 
 enum numaspan_transport {
 	NUMASPAN_LOOPBACK	= 0,	/* peers are other open files of this host */
@@ -138,6 +138,26 @@ enum numaspan_msg {
 	NUMASPAN_NR_MSGS
 };
 
+/*
+ * What the time of a fault that waits for another node goes to.  FAULT is the sum of the others;
+ * a part that a fault does not have is not counted: EXIT unless a guest's CPU has faulted, NETWORK
+ * and INSTALL unless an answer came.
+ */
+enum numaspan_part {
+	NUMASPAN_PART_FAULT = 0,
+	NUMASPAN_PART_EXIT,	/* from KVM's tracepoint to the fault handler, GUP included */
+	NUMASPAN_PART_PROTOCOL,	/* in the handler, and none of the next two */
+	NUMASPAN_PART_NETWORK,	/* from the request to the last message that answers it */
+	NUMASPAN_PART_INSTALL,	/* from there to the handler's return */
+	NUMASPAN_NR_PARTS
+};
+
+struct numaspan_times {
+	__u64 count;
+	__u64 sum_ns;
+	__u64 log2[NUMASPAN_TIME_BUCKETS];	/* bucket n: 2^n <= ns < 2^(n+1) */
+};
+
 struct numaspan_stats {
 	__u32 abi;		/* in: NUMASPAN_ABI */
 	__u32 size;		/* in: sizeof(struct numaspan_stats) */
@@ -167,7 +187,7 @@ struct numaspan_stats {
 	__u64 stolen;		/* grants taken away before a waiter used them */
 	__u64 drain_waits;	/* give-ups put off by a page reference */
 	__u64 stale;		/* messages dropped as stale */
-	__u64 fault_ns[NUMASPAN_FAULT_BUCKETS];	/* bucket n: 2^n <= ns < 2^(n+1) */
+	struct numaspan_times times[NUMASPAN_NR_PARTS];
 	__u64 zeros_in;		/* pages got without contents: nobody had touched them */
 	__u64 zeros_out;
 	__u64 page_copies;	/* times a CPU copied a page's contents on its way */
