@@ -48,6 +48,9 @@ static const char * const mode_names[NR_MODES] = {
 	"plain", "count", "lose", "repeat", "repeat-home", "far", "forge", "table", "format",
 };
 
+/* By NUMASPAN_POLICY_READ_MOVES and _SERIAL. */
+static const char * const policy_names[] = { "none", "moves", "serial", "both" };
+
 static const char * const event_names[] = {
 	"GETS", "GETX", "EVICT", "FWD_GETS", "FWD_GETX", "RECALL", "INV", "GRANT", "DATA", "ACK",
 	"DONE", "PING", "BYE", "read", "write", "clear", "evict", "closed",
@@ -105,6 +108,7 @@ struct options {
 	u64 steps;
 	int nodes;
 	int mode;
+	u8 policy;
 	bool verbose;
 };
 
@@ -119,6 +123,7 @@ static struct {
 	int nodes;
 	int pages;
 	int actors;
+	u8 policy;
 	int delay_style;
 	int hold_style;
 	int drain_style;
@@ -229,8 +234,9 @@ static void __noreturn fail(const struct page *p, const char *fmt, ...)
 	printf("\n# at time %llu of seed %llu, %d nodes\n", w.now, opt.seed, w.nodes);
 	if (p)
 		dump(p);
-	printf("# to see it: fuzz --mode %s --nodes %d --seed %llu --steps %llu --verbose\n",
-	       mode_names[opt.mode], opt.nodes, opt.seed, opt.steps);
+	printf("# to see it: fuzz --mode %s --policy %s --nodes %d --seed %llu --steps %llu ",
+	       mode_names[opt.mode], policy_names[opt.policy], opt.nodes, opt.seed, opt.steps);
+	printf("--verbose\n");
 	exit(1);
 }
 
@@ -309,7 +315,9 @@ static u64 drain_delay(void)
 
 static struct ns_place place(int node, const struct page *p)
 {
-	return (struct ns_place){ .self = node, .home = p->home, .nr_nodes = w.nodes };
+	return (struct ns_place){
+		.self = node, .home = p->home, .nr_nodes = w.nodes, .policy = w.policy,
+	};
 }
 
 static bool repeats(u8 type)
@@ -506,9 +514,9 @@ static void mix(u64 v)
 static void step(struct page *p, u8 node, u8 event, const struct event *e)
 {
 	const struct ns_msg *m = e && e->kind == EV_MSG ? &e->m : NULL;
-	bool for_home = m && ns_msg_is_for_home(m->type);
 	u64 queued = p->dir.q_read | p->dir.q_write;
 	struct ns_place pl = place(node, p);
+	bool for_home = m && ns_msg_is_for_home(&pl, m->type);
 	struct copy *a = &p->at[node];
 	struct ns_cache before = a->c;
 	struct ns_out out = { 0 };
@@ -762,6 +770,7 @@ static void begin(u64 seed)
 	w.room = room;
 	w.rng = seed;
 	w.nodes = opt.nodes;
+	w.policy = opt.policy;
 	w.pages = opt.mode == COUNT ? MAX_PAGES : 1 + below(MAX_PAGES);
 	w.actors = w.nodes * (1 + below(2));
 	w.delay_style = below(6);
@@ -915,11 +924,14 @@ static void expect_access(struct expect *x, u8 home, u8 r, bool write, bool clea
 	if (!write) {
 		x->have |= bit;
 		x->known |= bit;
+		if (w.policy & NUMASPAN_POLICY_READ_MOVES)
+			x->owner = r;
 		return;
 	}
 	for (; others; others &= others - 1) {
 		hop(msgs, NUMASPAN_INV, home, __builtin_ctzll(others));
-		hop(msgs, NUMASPAN_ACK, __builtin_ctzll(others), r);
+		hop(msgs, NUMASPAN_ACK, __builtin_ctzll(others),
+		    w.policy & NUMASPAN_POLICY_SERIAL ? home : r);
 	}
 	x->have = bit;
 	x->known = bit;
@@ -991,6 +1003,7 @@ static const struct {
 	u8 nodes;
 	u8 msgs;
 	u8 transfers;
+	u8 policy;
 } table[] = {
 	{ "",		"r0", 2, 0, 0 },
 	{ "",		"w0", 2, 0, 0 },
@@ -1031,6 +1044,24 @@ static const struct {
 	{ "w1 r2",	"c0", 3, 4, 0 },
 	{ "w1 r0",	"c2", 3, 6, 0 },
 	{ "w1 c2",	"r1", 3, 4, 1 },
+	/* A reader is the owner then, and who was it keeps a copy */
+	{ "r1",		"r0", 2, 0, 0, NUMASPAN_POLICY_READ_MOVES },
+	{ "r1",		"r2", 3, 4, 1, NUMASPAN_POLICY_READ_MOVES },
+	{ "r1",		"w1", 2, 4, 0, NUMASPAN_POLICY_READ_MOVES },
+	{ "r1",		"e1", 2, 3, 1, NUMASPAN_POLICY_READ_MOVES },
+	{ "w1 r0",	"e1", 2, 0, 0, NUMASPAN_POLICY_READ_MOVES },
+	{ "w1 r0",	"w0", 2, 2, 0, NUMASPAN_POLICY_READ_MOVES },
+	{ "w1 r2",	"r0", 3, 2, 1, NUMASPAN_POLICY_READ_MOVES },
+	{ "w1 r2",	"w1", 3, 5, 0, NUMASPAN_POLICY_READ_MOVES },
+	{ "r1 r2 e1",	"w0", 3, 4, 0, NUMASPAN_POLICY_READ_MOVES },
+	/* Acknowledgments go to the home, which grants when it has them */
+	{ "r1",		"w1", 2, 3, 0, NUMASPAN_POLICY_SERIAL },
+	{ "r1",		"w0", 2, 2, 0, NUMASPAN_POLICY_SERIAL },
+	{ "w1 r0",	"w2", 3, 4, 1, NUMASPAN_POLICY_SERIAL },
+	{ "r1 r2",	"w1", 3, 5, 0, NUMASPAN_POLICY_SERIAL },
+	{ "r1 r2",	"w0", 3, 4, 0, NUMASPAN_POLICY_SERIAL },
+	{ "r1 r2",	"c1", 3, 5, 0, NUMASPAN_POLICY_SERIAL },
+	{ "w1 r2",	"c0", 3, 4, 0, NUMASPAN_POLICY_SERIAL },
 };
 
 static u64 sum_msgs(void)
@@ -1068,6 +1099,7 @@ static void table_run(void)
 	for (i = 0; i < ARRAY_SIZE(table); i++) {
 		begin(opt.seed);
 		w.nodes = table[i].nodes;
+		w.policy = table[i].policy;
 		w.pages = 1;
 		w.actors = w.nodes;
 		w.ending = true;
@@ -1091,6 +1123,7 @@ static const struct {
 	u8 home;
 	bool good;
 	struct ns_msg m;
+	u8 policy;
 } formats[] = {
 	{ 1, true, { .type = NUMASPAN_GETS, .from = 0 } },
 	{ 1, true, { .type = NUMASPAN_GETX, .from = 1, .have = 1 } },
@@ -1137,6 +1170,9 @@ static const struct {
 	{ 2, false, { .type = NUMASPAN_INV, .from = 0 } },
 	{ 2, false, { .type = NUMASPAN_GRANT, .from = 0 } },
 	{ 0, false, { .type = NUMASPAN_ACK, .from = 1 } },
+	{ 1, true, { .type = NUMASPAN_ACK, .from = 1 }, NUMASPAN_POLICY_SERIAL },
+	{ 1, true, { .type = NUMASPAN_ACK, .from = 2 }, NUMASPAN_POLICY_SERIAL },
+	{ 0, false, { .type = NUMASPAN_ACK, .from = 2 }, NUMASPAN_POLICY_SERIAL },
 };
 
 static void format_run(void)
@@ -1144,7 +1180,10 @@ static void format_run(void)
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(formats); i++) {
-		struct ns_place pl = { .self = 1, .home = formats[i].home, .nr_nodes = 3 };
+		struct ns_place pl = {
+			.self = 1, .home = formats[i].home, .nr_nodes = 3,
+			.policy = formats[i].policy,
+		};
 		const char *why = "unset";
 		int err = ns_msg_check(&pl, &formats[i].m, &why);
 
@@ -1172,7 +1211,8 @@ static void run_seed(u64 seed)
 static void help(FILE *f)
 {
 	fprintf(f,
-		"usage: fuzz [--mode MODE] [--nodes N] [--seed S] [--seeds K] [--steps M] [--verbose]\n"
+		"usage: fuzz [--mode MODE] [--policy P] [--nodes N] [--seed S] [--seeds K] [--steps M]\n"
+		"            [--verbose]\n"
 		"Run K seeds from S, each for about M steps of the protocol; say what came of it in\n"
 		"one line, or show the violation and exit with 1.\n"
 		"  --mode MODE  plain: delay and reordering; count: one access at a time, messages\n"
@@ -1180,6 +1220,8 @@ static void help(FILE *f)
 		"               but for GETS, GETX and DONE; repeat-home: those; far: transaction\n"
 		"               numbers leap; forge: some messages are made up; table: what single\n"
 		"               accesses cost; format: what ns_msg_check() refuses (plain)\n"
+		"  --policy P   moves: who reads becomes the owner; serial: sharers are invalidated one\n"
+		"               after the other; both; none (none).  The table has its own\n"
 		"  --nodes N    2..%d (3)\n"
 		"  --seed S     first seed (1)\n"
 		"  --seeds K    number of seeds (1)\n"
@@ -1202,14 +1244,14 @@ static u64 parse_number(const char *name, const char *s, u64 least, u64 most)
 	return v;
 }
 
-static int find_mode(const char *s)
+static int find(const char *name, const char *s, const char * const *names, int n)
 {
 	int i;
 
-	for (i = 0; i < NR_MODES; i++)
-		if (!strcmp(s, mode_names[i]))
+	for (i = 0; i < n; i++)
+		if (!strcmp(s, names[i]))
 			return i;
-	fprintf(stderr, "fuzz: --mode %s: expected one of --help's modes\n", s);
+	fprintf(stderr, "fuzz: --%s %s: expected one of those in --help\n", name, s);
 	exit(2);
 }
 
@@ -1217,6 +1259,7 @@ static void parse(int argc, char **argv)
 {
 	static const struct option longs[] = {
 		{ "mode", 1, NULL, 'm' }, { "nodes", 1, NULL, 'n' }, { "seed", 1, NULL, 's' },
+		{ "policy", 1, NULL, 'p' },
 		{ "seeds", 1, NULL, 'k' }, { "steps", 1, NULL, 't' }, { "verbose", 0, NULL, 'v' },
 		{ "help", 0, NULL, 'h' }, { }
 	};
@@ -1226,7 +1269,10 @@ static void parse(int argc, char **argv)
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		switch (c) {
 		case 'm':
-			opt.mode = find_mode(optarg);
+			opt.mode = find("mode", optarg, mode_names, NR_MODES);
+			break;
+		case 'p':
+			opt.policy = find("policy", optarg, policy_names, 4);
 			break;
 		case 'n':
 			opt.nodes = parse_number("nodes", optarg, 2, NUMASPAN_MAX_NODES);

@@ -41,6 +41,7 @@ static struct ns_place place(const struct ns_node *n, u64 index)
 		.self = n->self,
 		.home = ns_home(n, index),
 		.nr_nodes = n->nr_nodes,
+		.policy = n->policy,
 	};
 }
 
@@ -144,7 +145,10 @@ static void send_one(struct ns_node *n, u8 to, u64 index, const struct ns_msg *m
 	} else if (ns_msg_has_page(m->type)) {
 		ns_count(n, zeros_out);
 	}
-	n->transport->send(n, to, index, m, page);
+	if (page && (n->policy & NUMASPAN_POLICY_COPY))
+		ns_copy_and_send(n, to, index, m, page);
+	else
+		n->transport->send(n, to, index, m, page);
 }
 
 /*
@@ -183,7 +187,7 @@ static bool skip_inval(struct ns_node *n, struct ns_page *p, const struct ns_msg
 	static atomic_t nr;
 
 	if (!(n->unsafe & NUMASPAN_UNSAFE_NO_INVAL) || m->type != NUMASPAN_INV ||
-	    atomic_inc_return(&nr) % 64)
+	    m->requester == n->self || atomic_inc_return(&nr) % 64)
 		return false;
 	p->c.txn = m->txn;
 	*ack = (struct ns_msg){ .type = NUMASPAN_ACK, .from = n->self, .txn = m->txn };
@@ -276,7 +280,7 @@ static int step(struct ns_node *n, struct ns_page *p, u8 event, const struct ns_
 			count_close(n, p, p->c.closing);
 			p->mapped = false;
 		}
-		if (m && ns_msg_is_for_home(m->type))
+		if (m && ns_msg_is_for_home(&pl, m->type))
 			err = ns_home_step(&pl, ns_page_dir(n, p), m, &out);
 		else
 			err = ns_cache_step(&pl, &p->c, event, m, &out);
@@ -471,6 +475,7 @@ void ns_deliver(struct ns_node *n, u64 index, const struct ns_msg *m, struct pag
 {
 	struct ns_place pl = place(n, index);
 	u64 now = ktime_get_ns();
+	struct page *copy = NULL;
 	struct ns_page *p;
 	const char *why;
 
@@ -496,7 +501,13 @@ void ns_deliver(struct ns_node *n, u64 index, const struct ns_msg *m, struct pag
 	}
 	if (m->type == NUMASPAN_GRANT || m->type == NUMASPAN_DATA || m->type == NUMASPAN_ACK)
 		WRITE_ONCE(p->granted_ns, now);
+	if (contents && *contents && (n->policy & NUMASPAN_POLICY_COPY)) {
+		copy = ns_copy_page(n, *contents);
+		contents = &copy;
+	}
 	step(n, p, m->type, m, contents);
+	if (copy)
+		put_page(copy);
 }
 
 /* One deferred give-up whose time has come. */
@@ -582,12 +593,8 @@ static int worker(void *arg)
  */
 int ns_engine_start(struct ns_node *n)
 {
-	struct task_struct *t = kthread_run(worker, n, "numaspan/%u", n->self);
-
-	if (IS_ERR(t))
-		return PTR_ERR(t);
-	n->worker = t;
-	return 0;
+	n->worker = kthread_run(worker, n, "numaspan/%u", n->self);
+	return PTR_ERR_OR_ZERO(n->worker);
 }
 
 /**
@@ -600,7 +607,7 @@ void ns_engine_stop(struct ns_node *n)
 {
 	struct ns_deferred *d, *tmp;
 
-	if (n->worker)
+	if (!IS_ERR_OR_NULL(n->worker))
 		kthread_stop(n->worker);
 	n->worker = NULL;
 	list_for_each_entry_safe(d, tmp, &n->deferred, list)

@@ -144,12 +144,8 @@ static int evictor(void *arg)
  */
 int ns_evict_start(struct ns_node *n)
 {
-	struct task_struct *t = kthread_run(evictor, n, "numaspan-ev/%u", n->self);
-
-	if (IS_ERR(t))
-		return PTR_ERR(t);
-	n->evictor = t;
-	return 0;
+	n->evictor = kthread_run(evictor, n, "numaspan-ev/%u", n->self);
+	return PTR_ERR_OR_ZERO(n->evictor);
 }
 
 /**
@@ -160,7 +156,7 @@ int ns_evict_start(struct ns_node *n)
  */
 void ns_evict_stop(struct ns_node *n)
 {
-	if (n->evictor)
+	if (!IS_ERR_OR_NULL(n->evictor))
 		kthread_stop(n->evictor);
 	n->evictor = NULL;
 }

@@ -16,52 +16,53 @@
 #include "node.h"
 #include "trace.h"
 
-enum waited { NS_READY, NS_SIGNAL, NS_TIMEOUT };
-
-/* Wait until ns_access() has something to say; bounded by the span's time-out. */
-static enum waited wait_turn(struct ns_node *n, struct ns_page *p, bool write, bool room,
-			     bool intr)
+/*
+ * Wait until ns_access() has something to say; bounded by the span's time-out.
+ * Return: above 0; 0 when the time is up; below 0 at a signal.
+ */
+static long wait_turn(struct ns_node *n, struct ns_page *p, bool write, bool room, bool intr,
+		      bool locked)
 {
 	long left = msecs_to_jiffies(n->timeout_ms) * 2;
 	wait_queue_head_t *wq = room ? &n->cache_wq : ns_page_wq(n, p);
 
 #define READY	(room ? ns_stopped(n) || atomic_long_read(&n->cache_used) < n->cache_limit : \
 		 ns_access_ready(n, p, write))
-	if (intr)
+	if (!room && (n->policy & NUMASPAN_POLICY_SLEEP))
+		left = ns_sleep_wait(n, p, NULL, write, intr, locked, left);
+	else if (intr)
 		left = wait_event_interruptible_timeout(*wq, READY, left);
 	else
 		left = wait_event_killable_timeout(*wq, READY, left);
 #undef READY
-	if (left < 0)
-		return NS_SIGNAL;
-	return left ? NS_READY : NS_TIMEOUT;
+	return left;
 }
 
-/* A fault's times, of ktime_get_ns(): when it began, last asked, and last had an answer or 0. */
+/* A fault's times, of ktime_get_ns(): when it began, asked last, and had its last answer, or 0. */
 struct times {
-	u64 start;
-	u64 asked;
-	u64 answered;
-	u64 network;	/* from asking to the answer, so far */
+	u64 start, asked, answered;
+	u64 network;	/* from asking to the answers, so far */
 };
 
-/* The wait is over: did an answer end it? */
+/* Has an answer come since @t->asked, or the one before? */
 static void answered(struct times *t, const struct ns_page *p)
 {
 	u64 at = READ_ONCE(p->granted_ns);
 
 	if (at <= t->asked)
 		return;
-	t->answered = at;
 	t->network += at - t->asked;
+	t->asked = at;
+	t->answered = at;
 }
 
 static void account(struct ns_node *n, struct ns_page *p, struct vm_fault *vmf, bool write,
-		    const struct ns_access_info *info, const struct times *t)
+		    const struct ns_access_info *info, struct times *t)
 {
 	u64 now = ktime_get_ns(), ns = now - t->start, exit = 0, install = 0;
 	u64 avg = READ_ONCE(n->latency_ns);
 
+	answered(t, p);
 	/* An estimate: concurrent faults may overwrite each other. */
 	WRITE_ONCE(n->latency_ns, avg ? avg - avg / 16 + ns / 16 : ns);
 	if (info->kvm) {
@@ -95,7 +96,7 @@ static vm_fault_t ns_vm_fault(struct vm_fault *vmf)
 	struct ns_access_info info;
 	bool missed = false, unlocked = false, observed = false, prefetched;
 	vm_fault_t ret = VM_FAULT_SIGBUS;
-	struct times t = { .start = ktime_get_ns() };
+	struct times t = { .start = ktime_get_ns(), .asked = U64_MAX };
 	struct ns_page *p;
 	struct page *page;
 	int err;
@@ -113,8 +114,9 @@ static vm_fault_t ns_vm_fault(struct vm_fault *vmf)
 			access = NS_EV_CLEAR;
 	}
 	for (;;) {
-		enum waited w;
+		long left;
 
+		answered(&t, p);
 		t.asked = ktime_get_ns();
 		err = ns_access(n, p, access, &page);
 		if (!err || err == -ENOMEM || ns_stopped(n))
@@ -130,10 +132,8 @@ static vm_fault_t ns_vm_fault(struct vm_fault *vmf)
 		/* While the lock is held: it keeps the transport from ending. */
 		if (n->transport->poll && err == -EAGAIN)
 			n->transport->poll(n, p, write);
-		if (ns_access_ready(n, p, write) && err == -EAGAIN) {
-			answered(&t, p);
+		if (ns_access_ready(n, p, write) && err == -EAGAIN)
 			continue;
-		}
 		/*
 		 * With NOWAIT, KVM would queue an asynchronous fault, and that one asks for
 		 * write whatever the guest did: waiting here is cheaper.  The lock stays, as
@@ -144,15 +144,14 @@ static vm_fault_t ns_vm_fault(struct vm_fault *vmf)
 			release_fault_lock(vmf);
 			unlocked = true;
 		}
-		w = wait_turn(n, p, write, err == -EBUSY, intr);
-		answered(&t, p);
-		if (w == NS_TIMEOUT) {
+		left = wait_turn(n, p, write, err == -EBUSY, intr, !unlocked);
+		if (!left) {
 			ns_stop(n, NUMASPAN_R_PEER_TIMEOUT, ns_home(n, p->index),
 				"page %llu: no answer from its home, node %u, in %u ms",
 				p->index, ns_home(n, p->index), 2 * n->timeout_ms);
 			break;
 		}
-		if (w == NS_SIGNAL) {
+		if (left < 0) {
 			ret = retry ? VM_FAULT_RETRY : VM_FAULT_SIGBUS;
 			break;
 		}
@@ -207,11 +206,18 @@ static bool lock_writable(struct ns_node *n, struct ns_page *p, struct page *pag
 	return ok;
 }
 
-/*
- * Need a writer wait no more: it has its permission, or its copy, @page, goes to another node that
- * writes.  That node waits until nobody refers to the copy, and the fault does.
+/**
+ * ns_upgrade_over() - need who writes to a copy wait no more?
+ * @n:		node
+ * @p:		the page's entry
+ * @page:	the copy
+ *
+ * It has its permission, or its copy goes to another node that writes.  That node waits until
+ * nobody refers to the copy, and the fault does.
+ *
+ * Context: any, p->lock not held.
  */
-static bool upgrade_over(struct ns_node *n, struct ns_page *p, struct page *page)
+bool ns_upgrade_over(struct ns_node *n, struct ns_page *p, struct page *page)
 {
 	bool lost;
 
@@ -248,9 +254,12 @@ static vm_fault_t ns_vm_page_mkwrite(struct vm_fault *vmf)
 	if (n->transport->poll)
 		n->transport->poll(n, p, true);
 	usual = min_t(u64, READ_ONCE(n->latency_ns), 10 * NSEC_PER_MSEC);
-	wait_event_interruptible_timeout(*ns_page_wq(n, p), upgrade_over(n, p, vmf->page),
-					 nsecs_to_jiffies(2 * usual) + 1);
-	answered(&t, p);
+	if (n->policy & NUMASPAN_POLICY_SLEEP)
+		ns_sleep_wait(n, p, vmf->page, true, true, true, nsecs_to_jiffies(2 * usual) + 1);
+	else
+		wait_event_interruptible_timeout(*ns_page_wq(n, p),
+						 ns_upgrade_over(n, p, vmf->page),
+						 nsecs_to_jiffies(2 * usual) + 1);
 	if (lock_writable(n, p, vmf->page)) {
 		account(n, p, vmf, true, &info, &t);
 		return VM_FAULT_LOCKED;

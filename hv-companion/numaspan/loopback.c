@@ -26,6 +26,7 @@ struct ns_hub {
 	u64 span_id;
 	u32 epoch;
 	u8 nr_nodes;
+	u8 policy;
 	u8 token[NUMASPAN_TOKEN_LEN];
 	u64 first[NUMASPAN_MAX_NODES + 1];
 	unsigned int users;		/* under hubs_lock */
@@ -173,6 +174,7 @@ static struct ns_hub *find_hub(struct ns_node *n)
 	hub->span_id = n->span_id;
 	hub->epoch = n->epoch;
 	hub->nr_nodes = n->nr_nodes;
+	hub->policy = n->policy & NUMASPAN_POLICY_PROTOCOL;
 	memcpy(hub->token, n->token, sizeof(hub->token));
 	memcpy(hub->first, n->first, sizeof(hub->first));
 	init_waitqueue_head(&hub->wq);
@@ -195,8 +197,9 @@ static int join(struct ns_node *n)
 			  n->span_id, n->self);
 		return -EKEYREJECTED;
 	}
-	if (hub->nr_nodes != n->nr_nodes || memcmp(hub->first, n->first, sizeof(hub->first))) {
-		pr_notice("numaspan: span %llx node %u: the layout differs from the other nodes'\n",
+	if (hub->policy != (n->policy & NUMASPAN_POLICY_PROTOCOL) || hub->nr_nodes != n->nr_nodes ||
+	    memcmp(hub->first, n->first, sizeof(hub->first))) {
+		pr_notice("numaspan: span %llx node %u: the layout or the policy differs from the other nodes'\n",
 			  n->span_id, n->self);
 		return -EINVAL;
 	}

@@ -34,66 +34,33 @@ static int dev_release(struct inode *inode, struct file *f)
 	return 0;
 }
 
-static long do_create(struct ns_node *n, void __user *arg)
+static long do_connect(struct ns_node *n, const struct numaspan_connect *c)
 {
-	struct numaspan_create c;
-	int err;
-
-	if (n->state != NUMASPAN_NEW)
-		return -EBUSY;
-	if (copy_from_user(&c, arg, sizeof(c)))
-		return -EFAULT;
-	err = ns_node_create(n, &c);
-	memzero_explicit(&c, sizeof(c));
-	return err;
-}
-
-static long do_connect(struct ns_node *n, void __user *arg)
-{
-	struct numaspan_connect c;
-
 	if (n->state != NUMASPAN_CREATED)
 		return n->state == NUMASPAN_NEW ? -ENXIO : -EBUSY;
-	if (copy_from_user(&c, arg, sizeof(c)))
-		return -EFAULT;
-	if (c.reserved[0] || c.reserved[1] || c.node >= n->nr_nodes || c.node == n->self) {
+	if (c->reserved[0] || c->reserved[1] || c->node >= n->nr_nodes || c->node == n->self) {
 		pr_notice("numaspan: connect: node %u: expected a peer below %u, reserved fields 0\n",
-			  c.node, n->nr_nodes);
+			  c->node, n->nr_nodes);
 		return -EINVAL;
 	}
 	if (!n->transport->connect)
 		return -EOPNOTSUPP;
-	return n->transport->connect(n, c.node, c.fd);
+	return n->transport->connect(n, c->node, c->fd);
 }
 
-static long do_connect_rdma(struct ns_node *n, void __user *arg)
+static long do_connect_rdma(struct ns_node *n, const struct numaspan_connect_rdma *c)
 {
-	struct numaspan_connect_rdma c;
-
 	if (n->state != NUMASPAN_CREATED)
 		return n->state == NUMASPAN_NEW ? -ENXIO : -EBUSY;
-	if (copy_from_user(&c, arg, sizeof(c)))
-		return -EFAULT;
-	if (c.reserved[0] || c.reserved[1] || c.node >= n->nr_nodes || c.node == n->self ||
-	    c.flags & ~NUMASPAN_RDMA_DIAL) {
+	if (c->reserved[0] || c->reserved[1] || c->node >= n->nr_nodes || c->node == n->self ||
+	    c->flags & ~NUMASPAN_RDMA_DIAL) {
 		pr_notice("numaspan: connect: node %u flags %x: expected a peer below %u, known flags, reserved fields 0\n",
-			  c.node, c.flags, n->nr_nodes);
+			  c->node, c->flags, n->nr_nodes);
 		return -EINVAL;
 	}
 	if (!n->transport->connect_rdma)
 		return -EOPNOTSUPP;
-	return n->transport->connect_rdma(n, &c);
-}
-
-static long do_clear_code(struct ns_node *n, void __user *arg)
-{
-	struct numaspan_clear_code c;
-
-	if (n->state == NUMASPAN_NEW)
-		return -ENXIO;
-	if (copy_from_user(&c, arg, sizeof(c)))
-		return -EFAULT;
-	return ns_clear_code(n, &c);
+	return n->transport->connect_rdma(n, c);
 }
 
 static long do_start(struct ns_node *n)
@@ -153,6 +120,12 @@ static long do_stats(struct ns_node *n, void __user *arg)
 
 static long dev_ioctl(struct file *f, unsigned int cmd, unsigned long arg)
 {
+	union {
+		struct numaspan_create create;
+		struct numaspan_connect connect;
+		struct numaspan_connect_rdma connect_rdma;
+		struct numaspan_clear_code clear_code;
+	} u;
 	struct ns_node *n = f->private_data;
 	void __user *p = (void __user *)arg;
 	long ret;
@@ -161,20 +134,24 @@ static long dev_ioctl(struct file *f, unsigned int cmd, unsigned long arg)
 		return do_status(n, p);
 	if (cmd == NUMASPAN_STATS)
 		return do_stats(n, p);
+	if (_IOC_SIZE(cmd) > sizeof(u))
+		return -ENOTTY;
+	if ((_IOC_DIR(cmd) & _IOC_WRITE) && copy_from_user(&u, p, _IOC_SIZE(cmd)))
+		return -EFAULT;
 	if (mutex_lock_killable(&n->ctl))
 		return -EINTR;
 	switch (cmd) {
 	case NUMASPAN_CREATE:
-		ret = do_create(n, p);
+		ret = n->state == NUMASPAN_NEW ? ns_node_create(n, &u.create) : -EBUSY;
 		break;
 	case NUMASPAN_CONNECT:
-		ret = do_connect(n, p);
+		ret = do_connect(n, &u.connect);
 		break;
 	case NUMASPAN_CONNECT_RDMA:
-		ret = do_connect_rdma(n, p);
+		ret = do_connect_rdma(n, &u.connect_rdma);
 		break;
 	case NUMASPAN_CLEAR_CODE:
-		ret = do_clear_code(n, p);
+		ret = n->state == NUMASPAN_NEW ? -ENXIO : ns_clear_code(n, &u.clear_code);
 		break;
 	case NUMASPAN_START:
 		ret = do_start(n);
@@ -186,6 +163,8 @@ static long dev_ioctl(struct file *f, unsigned int cmd, unsigned long arg)
 		ret = -ENOTTY;
 	}
 	mutex_unlock(&n->ctl);
+	/* The token's bytes. */
+	memzero_explicit(&u, sizeof(u));
 	return ret;
 }
 

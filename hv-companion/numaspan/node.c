@@ -255,8 +255,8 @@ static int check(const struct numaspan_create *c, bool allow_unsafe)
 		if (total > most)
 			return bad("sum of home_pages", total, "less than 2^51");
 	}
-	if (c->pad)
-		return bad("pad", c->pad, "0");
+	if (c->policy & ~NUMASPAN_POLICY_ALL)
+		return bad("policy", c->policy, "known bits");
 	for (i = 0; i < ARRAY_SIZE(c->reserved); i++)
 		if (c->reserved[i])
 			return bad("reserved", c->reserved[i], "0");
@@ -301,11 +301,15 @@ int ns_node_create(struct ns_node *n, const struct numaspan_create *c)
 	n->self = c->node;
 	n->nr_nodes = c->nr_nodes;
 	n->unsafe = c->unsafe;
+	n->policy = c->policy;
 	n->timeout_ms = c->timeout_ms;
 	n->hold_us = c->hold_us;
 	n->window_most = c->prefetch;
 	n->window = c->prefetch;
 	n->cache_limit = c->cache_pages;
+	/* Every node may hold everything, and evicts nothing. */
+	if (c->policy & NUMASPAN_POLICY_NODE_0)
+		n->cache_limit = 2 * n->nr_pages + 64;
 	memcpy(n->token, c->token, sizeof(n->token));
 	/* Pairs with the acquire in NUMASPAN_STATS. */
 	smp_store_release(&n->state, NUMASPAN_CREATED);

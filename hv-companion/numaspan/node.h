@@ -151,6 +151,7 @@ struct ns_node {
 	u8 self;
 	u8 nr_nodes;
 	u32 unsafe;
+	u32 policy;				/* NUMASPAN_POLICY_* */
 	u32 timeout_ms;
 	u32 hold_us;
 	u64 nr_pages;
@@ -201,7 +202,7 @@ struct ns_node {
 /* Home of page @index. */
 static inline u8 ns_home(const struct ns_node *n, u64 index)
 {
-	u8 lo = 0, hi = n->nr_nodes - 1;
+	u8 lo = 0, hi = n->policy & NUMASPAN_POLICY_NODE_0 ? 0 : n->nr_nodes - 1;
 
 	while (lo < hi) {
 		u8 mid = (lo + hi + 1) / 2;
@@ -276,8 +277,16 @@ int ns_clear_code(struct ns_node *n, const struct numaspan_clear_code *c);
 bool ns_clears_pages(const struct ns_node *n);
 bool ns_is_clear(struct ns_node *n, const struct ns_access_info *info);
 
+/* giantvm.c */
+struct page *ns_copy_page(struct ns_node *n, struct page *from);
+void ns_copy_and_send(struct ns_node *n, u8 to, u64 index, const struct ns_msg *m,
+		      struct page *page);
+long ns_sleep_wait(struct ns_node *n, struct ns_page *p, struct page *copy, bool write, bool intr,
+		   bool locked, long left);
+
 /* fault.c */
 extern const struct vm_operations_struct ns_vm_ops;
+bool ns_upgrade_over(struct ns_node *n, struct ns_page *p, struct page *page);
 
 /* observe.c */
 struct ns_access_info {

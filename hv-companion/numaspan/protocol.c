@@ -78,14 +78,16 @@ bool ns_cache_allows(const struct ns_cache *c, bool write)
 
 /**
  * ns_msg_is_for_home() - does this message go to the directory?
+ * @pl:		where it arrives
  * @type:	enum numaspan_msg
  *
  * Return: true for ns_home_step(), false for ns_cache_step().
  */
-bool ns_msg_is_for_home(u8 type)
+bool ns_msg_is_for_home(const struct ns_place *pl, u8 type)
 {
 	return type == NUMASPAN_GETS || type == NUMASPAN_GETX || type == NUMASPAN_EVICT ||
-	       type == NUMASPAN_DONE;
+	       type == NUMASPAN_DONE ||
+	       (type == NUMASPAN_ACK && (pl->policy & NUMASPAN_POLICY_SERIAL));
 }
 
 /**
@@ -135,51 +137,71 @@ int ns_msg_check(const struct ns_place *pl, const struct ns_msg *m, const char *
 		*why = "permission out of range";
 	else if (m->acks & ~nodes)
 		*why = "acknowledgment mask out of range";
-	else if (ns_msg_is_for_home(m->type) && pl->self != pl->home)
+	else if (ns_msg_is_for_home(pl, m->type) && pl->self != pl->home)
 		*why = "request to a node that is not the page's home";
 	else if ((ns_msg_is_giveup(m->type) || m->type == NUMASPAN_GRANT) && m->from != pl->home)
 		*why = "order from a node that is not the page's home";
-	else if (m->type == NUMASPAN_ACK && m->from == pl->self)
+	else if (m->type == NUMASPAN_ACK && m->from == pl->self && !ns_msg_is_for_home(pl, m->type))
 		*why = "acknowledgment from oneself";
 	return *why ? -EPROTO : 0;
 }
 
-/* Start the transaction that @r's read asks for. */
-static void serve_read(const struct ns_place *pl, struct ns_dir *d, u8 r, bool have,
-		       struct ns_out *out)
+/*
+ * Has @r the contents?  It may have lost those it had when it asked; and a home that had none may
+ * have got some: it drops no copy unless told, so the directory knows.
+ */
+static bool has_contents(const struct ns_place *pl, const struct ns_dir *d, u8 r)
 {
+	bool had = (d->q_have & BIT_ULL(r)) || r == pl->home;
+
+	return r == d->owner || (had && (d->copyset & BIT_ULL(r)));
+}
+
+/* Start the transaction that @r's read asks for. */
+static void serve_read(const struct ns_place *pl, struct ns_dir *d, u8 r, struct ns_out *out)
+{
+	u8 grant = NS_SHARED;
 	struct ns_msg *m;
 
-	if (r == d->owner || (have && (d->copyset & BIT_ULL(r)))) {
+	if (has_contents(pl, d, r)) {
 		m = send(out, NS_ACT_SEND, BIT_ULL(r), NUMASPAN_GRANT, pl->self, d->txn);
 	} else {
 		m = send(out, NS_ACT_SEND, BIT_ULL(d->owner), NUMASPAN_FWD_GETS, pl->self,
 			 d->txn);
 		m->requester = r;
+		if (pl->policy & NUMASPAN_POLICY_READ_MOVES) {
+			grant = NS_OWNED;
+			d->owner = r;
+		}
 	}
-	m->grant = NS_SHARED;
+	m->grant = grant;
 	d->copyset |= BIT_ULL(r);
+	d->q_have &= ~BIT_ULL(r);
 }
 
-/* Start the transaction that @r's write asks for: every other copy goes. */
-static void serve_write(const struct ns_place *pl, struct ns_dir *d, u8 r, bool have, bool clear,
-			struct ns_out *out)
+/*
+ * Start the transaction that a write of the requester asks for, or go on with it: every other copy
+ * goes.
+ */
+static void serve_write(const struct ns_place *pl, struct ns_dir *d, struct ns_out *out)
 {
-	u64 others = d->copyset & ~BIT_ULL(r);
+	u8 r = d->requester, type = NUMASPAN_GRANT, need = NS_HAVE_NOTHING, to = r;
+	u64 bit = BIT_ULL(r), others = d->copyset & ~BIT_ULL(r);
 	struct ns_msg *m;
-	u8 need = NS_HAVE_NOTHING;
 
-	if (r == d->owner || (have && (d->copyset & BIT_ULL(r)))) {
-		m = send(out, NS_ACT_SEND, BIT_ULL(r), NUMASPAN_GRANT, pl->self, d->txn);
-	} else if (clear) {
+	if (!has_contents(pl, d, r) && (d->q_clear & bit)) {
 		need = NS_NEED_NOTHING;
-		m = send(out, NS_ACT_SEND, BIT_ULL(r), NUMASPAN_GRANT, pl->self, d->txn);
-	} else {
+	} else if (!has_contents(pl, d, r)) {
+		type = NUMASPAN_FWD_GETX;
+		to = d->owner;
 		others &= ~BIT_ULL(d->owner);
-		m = send(out, NS_ACT_SEND, BIT_ULL(d->owner), NUMASPAN_FWD_GETX, pl->self,
-			 d->txn);
-		m->requester = r;
 	}
+	if (others && (pl->policy & NUMASPAN_POLICY_SERIAL)) {
+		ns_serial_next(pl, d, others, need, out);
+		return;
+	}
+	m = send(out, NS_ACT_SEND, BIT_ULL(to), type, pl->self, d->txn);
+	m->requester = r;
 	m->grant = NS_MODIFIED;
 	m->have = need;
 	m->acks = others;
@@ -190,6 +212,8 @@ static void serve_write(const struct ns_place *pl, struct ns_dir *d, u8 r, bool 
 	}
 	d->owner = r;
 	d->copyset = BIT_ULL(r);
+	d->q_have &= ~bit;
+	d->q_clear &= ~bit;
 }
 
 /* Take the page back from its owner @r, which needs the memory. */
@@ -218,7 +242,6 @@ static void serve_next(const struct ns_place *pl, struct ns_dir *d, struct ns_ou
 	for (i = 1; i <= pl->nr_nodes; i++) {
 		u8 r = (d->turn + i) % pl->nr_nodes;
 		u64 bit = BIT_ULL(r);
-		bool have = d->q_have & bit;
 
 		if (!((d->q_read | d->q_write | d->q_evict) & bit))
 			continue;
@@ -228,18 +251,15 @@ static void serve_next(const struct ns_place *pl, struct ns_dir *d, struct ns_ou
 		d->txn++;
 		if (d->q_read & bit) {
 			d->q_read &= ~bit;
-			serve_read(pl, d, r, have, out);
+			serve_read(pl, d, r, out);
 		} else if (d->q_write & bit) {
 			d->q_write &= ~bit;
-			serve_write(pl, d, r, have, d->q_clear & bit, out);
+			serve_write(pl, d, out);
 		} else {
 			d->q_evict &= ~bit;
 			d->requester = pl->home;
 			serve_evict(pl, d, r, out);
-			return;
 		}
-		d->q_have &= ~bit;
-		d->q_clear &= ~bit;
 		return;
 	}
 }
@@ -258,6 +278,7 @@ int ns_home_step(const struct ns_place *pl, struct ns_dir *d, const struct ns_ms
 		 struct ns_out *out)
 {
 	u64 bit = BIT_ULL(m->from);
+	int err;
 
 	out->n = 0;
 	out->why = NULL;
@@ -280,8 +301,14 @@ int ns_home_step(const struct ns_place *pl, struct ns_dir *d, const struct ns_ms
 			return bad(out, "eviction by the home");
 		d->q_evict |= bit;
 		break;
+	case NUMASPAN_ACK:
+		err = ns_serial_acked(d, m, out);
+		if (err <= 0)
+			return err;
+		serve_write(pl, d, out);
+		return 0;
 	case NUMASPAN_DONE:
-		if (!d->busy || m->txn != d->txn || m->from != d->requester)
+		if (d->busy != 1 || m->txn != d->txn || m->from != d->requester)
 			return bad(out, "DONE for a transaction that is not under way");
 		d->busy = 0;
 		break;
@@ -366,12 +393,13 @@ static int closed(const struct ns_place *pl, struct ns_cache *c, struct ns_out *
 		c->acks_due = 0;
 	}
 	if (why == NUMASPAN_FWD_GETS) {
-		c->state = NS_OWNED;
+		c->state = c->close_grant == NS_OWNED ? NS_SHARED : NS_OWNED;
 	} else {
 		c->state = NS_INVALID;
-		c->flags &= ~NS_CF_EVICT;
 		act(out, NS_ACT_DROP);
 	}
+	if (c->state < NS_OWNED)
+		c->flags &= ~NS_CF_EVICT;
 	act(out, NS_ACT_WAKE);
 	return 0;
 }
@@ -428,7 +456,9 @@ static int granted(const struct ns_place *pl, struct ns_cache *c, const struct n
 		if (pl->self != pl->home || m->grant < NS_OWNED || m->acks)
 			return bad(out, "recalled contents that the home did not ask for");
 	} else if (c->want != (m->grant == NS_MODIFIED ? NS_WANT_WRITE : NS_WANT_READ) ||
-		   m->grant == NS_INVALID || m->grant == NS_OWNED) {
+		   m->grant == NS_INVALID ||
+		   (m->grant == NS_OWNED &&
+		    !(data && (pl->policy & NUMASPAN_POLICY_READ_MOVES)))) {
 		return bad(out, "permission that was not asked for");
 	}
 	if (c->acks_got && m->txn != c->txn + 1)

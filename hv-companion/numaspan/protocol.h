@@ -20,6 +20,13 @@
  *		overwrite all of the page.  The owner is told INV like the sharers
  *	evict:	owner -EVICT-> home -RECALL-> owner -DATA-> home
  *
+ * Two policies of published systems change that (ns_place.policy, the same on all nodes):
+ *
+ *	READ_MOVES: DATA that answers a read makes the requester the owner; the former owner keeps
+ *		a Shared copy
+ *	SERIAL:	home -INV-> a sharer -ACK-> home, for one sharer after the other; then GRANT or
+ *		FWD_GETX, with nobody left to wait for
+ *
  * Nothing relies on the order of messages between nodes, not even between two nodes: the home
  * starts a transaction only when the one before it is DONE, and a requester says DONE only when
  * the contents and every acknowledgment have arrived.  A transport delivers every message
@@ -116,19 +123,22 @@ struct ns_cache {
 	u64 acks_got;
 };
 
+#define NS_BUSY_INVAL	2
+
 /**
  * struct ns_dir - the home's directory entry of one page
  * @copyset:	nodes that may hold a copy, the owner included
  * @q_read:	nodes whose GETS is queued
  * @q_write:	nodes whose GETX is queued
- * @q_have:	of those, who had the contents when they asked
- * @q_clear:	of those, who need none
+ * @q_have:	of those, and the writer under way, who had the contents when they asked
+ * @q_clear:	the same, who need none
  * @q_evict:	nodes whose EVICT is queued
  * @txn:	transaction under way, or the last one
  * @owner:	node that answers for the contents
- * @busy:	a transaction is under way
+ * @busy:	a transaction is under way, NS_BUSY_INVAL: a write, and @told has to acknowledge
  * @requester:	node whose DONE ends it
  * @turn:	node served last; the queue is served round robin from here
+ * @told:	node that is being invalidated, if that is done one by one
  */
 struct ns_dir {
 	u64 copyset;
@@ -142,6 +152,7 @@ struct ns_dir {
 	u8 busy;
 	u8 requester;
 	u8 turn;
+	u8 told;
 };
 
 static_assert(sizeof(struct ns_cache) == 32, "two entries fill a cache line");
@@ -151,7 +162,7 @@ static_assert(sizeof(struct ns_dir) == 64, "a cache line: the directory is 1.6 %
  * struct ns_msg - a message, as the protocol sees it
  * @type:	enum numaspan_msg
  * @from:	sender
- * @requester:	FWD_GETS, FWD_GETX, INV: who gets the answer
+ * @requester:	FWD_GETS, FWD_GETX, INV: who gets the answer; INV of SERIAL: the home
  * @grant:	FWD_*, RECALL, GRANT, DATA: enum ns_state that the requester will have
  * @have:	enum ns_have
  * @txn:	transaction; 0 in GETS, GETX, EVICT
@@ -203,22 +214,27 @@ struct ns_out {
  * @self:	this node
  * @home:	the page's home
  * @nr_nodes:	nodes of the span
+ * @policy:	NUMASPAN_POLICY_READ_MOVES, _SERIAL
  */
 struct ns_place {
 	u8 self;
 	u8 home;
 	u8 nr_nodes;
+	u8 policy;
 };
 
 void ns_cache_init(struct ns_cache *c, bool home);
 void ns_dir_init(struct ns_dir *d, u8 home);
 bool ns_cache_allows(const struct ns_cache *c, bool write);
-bool ns_msg_is_for_home(u8 type);
+bool ns_msg_is_for_home(const struct ns_place *pl, u8 type);
 bool ns_msg_is_giveup(u8 type);
 bool ns_msg_has_page(u8 type);
 int ns_msg_check(const struct ns_place *pl, const struct ns_msg *m, const char **why);
 int ns_home_step(const struct ns_place *pl, struct ns_dir *d, const struct ns_msg *m,
 		 struct ns_out *out);
+void ns_serial_next(const struct ns_place *pl, struct ns_dir *d, u64 others, u8 need,
+		    struct ns_out *out);
+int ns_serial_acked(struct ns_dir *d, const struct ns_msg *m, struct ns_out *out);
 int ns_cache_step(const struct ns_place *pl, struct ns_cache *c, u8 event,
 		  const struct ns_msg *m, struct ns_out *out);
 

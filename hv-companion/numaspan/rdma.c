@@ -16,6 +16,7 @@
  * to it before the transaction has ended, which needs this message received.  Completions are
  * handled under ns_conn.rx, sends made under ns_conn.tx, the inner lock.
  */
+#include <linux/delay.h>
 #include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -33,6 +34,7 @@
 #define NS_CONNS	16		/* most to a peer */
 #define NS_HEAD		256		/* room for a header and a text */
 #define NS_LINGER_MS	1000		/* most that the last words may take */
+#define NS_SLEEP_US	128		/* most between looks, where receivers sleep */
 #define NS_RESOLVE_MS	500		/* for one try to find a neighbour */
 #define NS_WR_SEND	BIT_ULL(32)	/* in wr_id, above a send's number or a receive's slot */
 
@@ -46,6 +48,7 @@ struct ns_hello {
 	u8 to;
 	u8 nr;			/* of the connection */
 	u8 token[NUMASPAN_TOKEN_LEN / 2];
+	u8 policy;		/* NUMASPAN_POLICY_PROTOCOL */
 };
 
 /* A message on its way out. */
@@ -268,7 +271,7 @@ static void transmit(struct ns_conn *c, const struct ns_letter *lt)
 static void rdma_send(struct ns_node *n, u8 to, u64 index, const struct ns_msg *m,
 		      struct page *page)
 {
-	const struct ns_letter lt = {
+	struct ns_letter lt = {
 		.index = index, .m = *m, .page = page, .len = page ? PAGE_SIZE : 0,
 	};
 	struct ns_rdma *r = n->link;
@@ -276,7 +279,12 @@ static void rdma_send(struct ns_node *n, u8 to, u64 index, const struct ns_msg *
 
 	while (nr < NS_CONNS && r->conn[to][nr])
 		nr += 2;
-	transmit(r->conn[to][2 * raw_smp_processor_id() % nr + !!page], &lt);
+	if (page && (n->policy & NUMASPAN_POLICY_COPY))
+		lt.page = ns_copy_page(n, page);
+	if (lt.page || !page)
+		transmit(r->conn[to][2 * raw_smp_processor_id() % nr + !!page], &lt);
+	if (lt.page && lt.page != page)
+		put_page(lt.page);
 }
 
 static void rdma_say(struct ns_node *n, u8 to, const struct ns_msg *m, const char *text)
@@ -372,7 +380,9 @@ static const char *receive(struct ns_conn *c, const struct ib_wc *wc)
 	if (ns_wire_check_data(w, s->page ? page_address(s->page) : text, &why))
 		return why;
 	c->rx_seq++;
-	ns_receive(c->n, c->peer, index, &m, text, s->page ? &s->page : &none);
+	if (s->page && (c->n->policy & NUMASPAN_POLICY_COPY))
+		none = ns_copy_page(c->n, s->page);
+	ns_receive(c->n, c->peer, index, &m, text, s->page && !none ? &s->page : &none);
 	if (none)
 		put_page(none);
 	return NULL;
@@ -419,16 +429,20 @@ static int poll_conn(struct ns_conn *c)
 static void rdma_poll(struct ns_node *n, struct ns_page *p, bool write)
 {
 	u64 end = ktime_get_ns() + READ_ONCE(poll_us) * NSEC_PER_USEC;
+	bool once = n->policy & NUMASPAN_POLICY_SLEEP;
 	struct ns_rdma *r = n->link;
 	struct ns_conn *c;
 
-	while (!ns_access_ready(n, p, write) && ktime_get_ns() < end && !need_resched()) {
+	while (!ns_access_ready(n, p, write) && (once || ktime_get_ns() < end) &&
+	       !need_resched()) {
 		list_for_each_entry(c, &r->conns, list) {
 			if (!mutex_trylock(&c->rx))
 				continue;
 			poll_conn(c);
 			mutex_unlock(&c->rx);
 		}
+		if (once)
+			break;
 		cpu_relax();
 	}
 }
@@ -457,6 +471,7 @@ static int receiver(void *arg)
 	struct ns_conn *c = arg;
 	u64 last = ktime_get_ns();
 	const char *broken;
+	unsigned int us = 0;
 	int nr;
 
 	while (!kthread_should_stop()) {
@@ -468,10 +483,16 @@ static int receiver(void *arg)
 		cond_resched();
 		if (nr > 0) {
 			last = ktime_get_ns();
+			us = 0;
 			continue;
 		}
 		if (broken)
 			take_last_words(c);
+		if (c->n->policy & NUMASPAN_POLICY_SLEEP) {
+			us = us % NS_SLEEP_US + 1;
+			usleep_range(us, us + 1);
+			continue;
+		}
 		if (ktime_get_ns() - last < READ_ONCE(idle_us) * NSEC_PER_USEC)
 			continue;
 		WRITE_ONCE(c->event, false);
@@ -549,7 +570,7 @@ static void fill_hello(const struct ns_conn *c, struct ns_hello *h, struct rdma_
 	*h = (struct ns_hello){
 		.span_id = cpu_to_le64(n->span_id), .magic = cpu_to_le32(NS_HELLO_MAGIC),
 		.epoch = cpu_to_le32(n->epoch), .version = NS_WIRE_VERSION, .from = n->self,
-		.to = c->peer, .nr = c->nr,
+		.to = c->peer, .nr = c->nr, .policy = n->policy & NUMASPAN_POLICY_PROTOCOL,
 	};
 	/* Each side shows half of the token, so that each knows that the other has it. */
 	memcpy(h->token, n->token + (c->dial ? 0 : sizeof(h->token)), sizeof(h->token));
@@ -574,6 +595,8 @@ static const char *take_hello(const struct ns_node *n, const struct rdma_conn_pa
 		return "another span's id";
 	if (le32_to_cpu(h->epoch) != n->epoch)
 		return "another epoch of the span";
+	if (h->policy != (n->policy & NUMASPAN_POLICY_PROTOCOL))
+		return "another policy";
 	if (crypto_memneq(h->token, n->token + (dials ? 0 : sizeof(h->token)), sizeof(h->token)))
 		return "wrong token";
 	if (h->to != n->self || h->from >= n->nr_nodes || h->nr >= NS_CONNS)

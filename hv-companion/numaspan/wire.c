@@ -39,6 +39,7 @@ void ns_wire_encode(const struct ns_node *n, struct ns_wire *w, u8 to, u32 seq, 
 	w->requester = m->requester;
 	w->grant = m->grant;
 	w->have = m->have;
+	w->policy = n->policy & NUMASPAN_POLICY_PROTOCOL;
 	w->acks = cpu_to_le64(m->acks);
 	w->len = cpu_to_le32(len);
 	w->data_crc = cpu_to_le32(len ? crc32c(~0, data, len) : 0);
@@ -88,8 +89,8 @@ int ns_wire_decode(const struct ns_node *n, const struct ns_wire *w, u8 from, u3
 		*why = "another epoch of the span";
 	else if (le32_to_cpu(w->seq) != seq)
 		*why = "sequence number is not the next one";
-	else if (w->pad)
-		*why = "reserved field is not zero";
+	else if (w->policy != (n->policy & NUMASPAN_POLICY_PROTOCOL))
+		*why = "another policy";
 	else if (le64_to_cpu(w->page) >= n->nr_pages)
 		*why = "page outside the span";
 	else if (!len_fits(w->type, len))

@@ -19,7 +19,7 @@
 #include <linux/types.h>
 
 #define NS_WIRE_MAGIC	0x4e50534e	/* "NSPN" */
-#define NS_WIRE_VERSION	2
+#define NS_WIRE_VERSION	3
 #define NS_WIRE_PAGE	4096
 
 /**
@@ -41,7 +41,7 @@
  * @requester:	node
  * @grant:	enum ns_state
  * @have:	enum ns_have
- * @pad:	0
+ * @policy:	NUMASPAN_POLICY_PROTOCOL of the sender's, the same on all nodes
  * @crc:	CRC-32C of the header up to here
  */
 struct ns_wire {
@@ -61,7 +61,7 @@ struct ns_wire {
 	__u8 requester;
 	__u8 grant;
 	__u8 have;
-	__u8 pad;
+	__u8 policy;
 	__le32 crc;
 };
 

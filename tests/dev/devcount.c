@@ -35,7 +35,13 @@ struct scene {
 	const char *before;	/* brings about the state of the page */
 	const char *access;	/* is what is counted */
 	const char *expect;	/* "GETS DATA DONE", "2*INV"; ZERO: DATA, no contents */
+	int policy;
 };
+
+#define MOVES	NUMASPAN_POLICY_READ_MOVES
+#define SERIAL	NUMASPAN_POLICY_SERIAL
+#define NODE_0	NUMASPAN_POLICY_NODE_0
+#define ALL	NUMASPAN_POLICY_ALL
 
 static const struct scene scenes[] = {
 	{ "first read at home", 2, 0, "", "r0", "" },
@@ -82,6 +88,34 @@ static const struct scene scenes[] = {
 	  "10*GETX 20*DATA 10*DONE 10*FWD_GETX" },
 	{ "12 writers in turn", 3, 0, "w2", "w0 w1 w2 w0 w1 w2 w0 w1 w2 w0 w1 w2",
 	  "8*GETX 12*DATA 8*DONE 8*FWD_GETX" },
+
+	{ "read moved ownership: the former owner has a copy", 2, 0, "w0 r1", "r0", "", MOVES },
+	{ "read moved ownership: upgrade of the former owner", 2, 0, "w0 r1", "w0", "INV ACK",
+	  MOVES },
+	{ "read moved ownership: the next read is of the reader's", 3, 0, "w0 r1", "r2",
+	  "GETS FWD_GETS DATA DONE", MOVES },
+	{ "read moved ownership home", 3, 0, "w1 r0", "r2", "GETS DATA DONE", MOVES },
+	{ "upgrade of the reader that owns", 2, 0, "w0 r1", "w1", "GETX GRANT ACK DONE", MOVES },
+	{ "serial: upgrade, home shares", 2, 0, "w0 r1", "w1", "GETX GRANT DONE", SERIAL },
+	{ "serial: upgrade, home and another share", 3, 0, "w0 r1 r2", "w2",
+	  "GETX INV ACK GRANT DONE", SERIAL },
+	{ "serial: write at home, two sharers", 3, 0, "w0 r1 r2", "w0", "2*INV 2*ACK", SERIAL },
+	{ "serial: remote write, a third owns, home shares", 3, 0, "w1 r0", "w2",
+	  "GETX FWD_GETX DATA DONE", SERIAL },
+	{ "serial: remote clear, a third owns, home shares", 3, 0, "w1 r0", "c2",
+	  "GETX INV ACK GRANT DONE", SERIAL },
+	{ "node 0 owns all: first write elsewhere", 2, 1, "", "w1", "GETX ZERO DONE", NODE_0 },
+	{ "node 0 is all homes: read, Modified at a third", 3, 1, "w1", "r2",
+	  "GETS FWD_GETS DATA DONE", NODE_0 },
+	{ "all: first write elsewhere", 3, 2, "", "w2", "GETX ZERO DONE", ALL },
+	{ "all: read of what was read", 3, 1, "w1 r2", "r0", "FWD_GETS DATA", ALL },
+	{ "all: upgrade, home and another share", 3, 0, "w0 r1 r2", "w2",
+	  "GETX INV ACK GRANT DONE", ALL },
+	{ "all: 12 writers in turn", 3, 0, "w2", "w0 w1 w2 w0 w1 w2 w0 w1 w2 w0 w1 w2",
+	  "8*GETX 12*DATA 8*DONE 8*FWD_GETX", ALL },
+	{ "all: 20 alternating writers", 2, 0, "w0",
+	  "w1 w0 w1 w0 w1 w0 w1 w0 w1 w0 w1 w0 w1 w0 w1 w0 w1 w0 w1 w0",
+	  "10*GETX 20*DATA 10*DONE 10*FWD_GETX", ALL },
 };
 
 static u64 expect_value[HOME_PAGES * SPAN_MAX];
@@ -314,7 +348,7 @@ static void run_times(struct span *s)
 	       s->args.nr_nodes, faults, answers);
 }
 
-static void run_nodes(int nodes, int transport)
+static void run_nodes(int nodes, int transport, int policy)
 {
 	struct span s = { };
 	char what[SPAN_TEXT];
@@ -323,13 +357,14 @@ static void run_nodes(int nodes, int transport)
 
 	span_args(&s.args, nodes, HOME_PAGES, HOME_PAGES * nodes + 64);
 	s.args.transport = transport;
+	s.args.policy = policy;
 	span_up(&s);
 	span_catch_sigbus(&s);
 	for (i = 0; i < (size_t)nodes; i++)
 		span_clears(s.fd[i]);
 	memset(expect_value, 0, sizeof(expect_value));
 	for (i = 0; i < sizeof(scenes) / sizeof(*scenes); i++)
-		if (scenes[i].nodes == nodes)
+		if (scenes[i].nodes == nodes && scenes[i].policy == policy)
 			run_scene(&s, &scenes[i], i);
 	run_bulk(&s);
 	run_clear(&s);
@@ -441,7 +476,8 @@ int main(int argc, char **argv)
 		{ "help", no_argument, NULL, 'h' },
 		{ }
 	};
-	int transport = NUMASPAN_LOOPBACK, c;
+	static const int policies[] = { 0, MOVES, SERIAL, NODE_0, ALL };
+	int transport = NUMASPAN_LOOPBACK, c, i;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (c == 'h') {
@@ -453,8 +489,12 @@ int main(int argc, char **argv)
 			return 2;
 		transport = span_transport("devcount", optarg);
 	}
-	run_nodes(2, transport);
-	run_nodes(3, transport);
+	for (i = 0; i < (int)(sizeof(policies) / sizeof(*policies)); i++) {
+		if (policies[i])
+			tap_diag("policy %#x", policies[i]);
+		run_nodes(2, transport, policies[i]);
+		run_nodes(3, transport, policies[i]);
+	}
 	run_prefetch(transport);
 	return tap_done();
 }

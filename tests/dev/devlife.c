@@ -123,7 +123,7 @@ static const struct field {
 	{ "home_pages[63]", AT(home_pages[63]), 8 },
 	{ "reserved[0]", AT(reserved[0]), 8 },
 	{ "prefetch", AT(prefetch), 4 },
-	{ "pad", AT(pad), 4 },
+	{ "policy", AT(policy), 4 },
 	{ "reserved[2]", AT(reserved[2]), 8 },
 };
 
@@ -167,7 +167,8 @@ static const struct {
 	{ "reserved[0]", 1, EINVAL },
 	{ "prefetch", 257, EINVAL },
 	{ "prefetch", ~0U, EINVAL },
-	{ "pad", 1, EINVAL },
+	{ "policy", NUMASPAN_POLICY_ALL + 1, EINVAL },
+	{ "policy", ~0U, EINVAL },
 	{ "reserved[2]", 1ULL << 63, EINVAL },
 };
 
@@ -420,14 +421,15 @@ static void rdma_pair(struct numaspan_create args[2], int fd[2], int start[2])
 static void test_rdma_strangers(void)
 {
 	static const char * const name[] = { "the dialer's half of the token",
-		"the listener's half of the token", "another span", "another epoch" };
+		"the listener's half of the token", "another span", "another epoch",
+		"another policy" };
 	struct numaspan_create args[2];
 	struct numaspan_status status;
 	struct numaspan_stats st;
 	int fd[2], start[2], i, right, by;
 	const char *ip = span_rdma_ip();
 
-	for (i = 0; i < 4; i++) {
+	for (i = 0; i < 5; i++) {
 		span_args(&args[0], 2, PAGES, 64);
 		args[0].transport = NUMASPAN_RDMA;
 		args[0].timeout_ms = 3000;
@@ -435,6 +437,7 @@ static void test_rdma_strangers(void)
 		args[1].token[i ? 31 : 0] ^= i < 2;
 		args[1].span_id ^= i == 2;
 		args[1].epoch += i == 3;
+		args[1].policy = i == 4 ? NUMASPAN_POLICY_SERIAL : 0;
 		rdma_pair(args, fd, start);
 		/* The listener shows its half last, so then it is the dialer who refuses. */
 		by = i == 1;
@@ -629,6 +632,7 @@ static void test_connect(void)
 static void test_join(void)
 {
 	struct numaspan_create c, d;
+	unsigned int policy;
 	int fd[2], err;
 	u64 t;
 
@@ -661,6 +665,20 @@ static void test_join(void)
 	       error_name(err));
 	close(fd[0]);
 	close(fd[1]);
+
+	for (policy = 1; policy <= NUMASPAN_POLICY_ALL; policy <<= 1) {
+		bool alone = !(policy & NUMASPAN_POLICY_PROTOCOL);
+
+		d = c;
+		d.policy = policy;
+		fd[0] = span_create(&c, 0);
+		fd[1] = span_create(&d, 1);
+		err = span_start(fd, 2);
+		tap_ok(alone ? !err : err == EINVAL || err == ETIMEDOUT,
+		       "start with another policy, %u: %s", policy, error_name(err));
+		close(fd[0]);
+		close(fd[1]);
+	}
 
 	fd[0] = span_create(&c, 0);
 	fd[1] = span_create(&c, 0);
@@ -1212,12 +1230,12 @@ static const char *tell(struct liar *l, unsigned int kind, unsigned int *reason)
 		m.w.seq += 1 + r % 1000;
 		break;
 	case 10:
-		name = "padding that is not zero";
-		m.w.pad = 1 + r % 255;
+		name = "another policy";
+		m.w.policy = 1 + r % 7;
 		break;
 	case 11:
-		name = "a reserved field that is not zero";
-		m.w.pad = 1 + r % 255;
+		name = "a policy that there is not";
+		m.w.policy = 8 + r % 248;
 		break;
 	case 12:
 		name = "a page outside the span";

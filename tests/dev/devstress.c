@@ -72,7 +72,7 @@ static u64 *held;		/* [page]: somebody looks at all of it, or writes */
 static bool pin, cross, clear;
 static bool failed;
 static u64 burst = 24;
-static u64 hold_us, unsafe, timeout_ms = 10000;
+static u64 hold_us, unsafe, policy, timeout_ms = 10000;
 static int control = -1;	/* to the other process */
 static const char *rdma_peer = "10.9.0.1";
 
@@ -704,6 +704,8 @@ static void print_usage(void)
 	       "  --cache N          bound on copies of remote pages (all of them)\n"
 	       "  --transport T      loopback, tcp or rdma (loopback)\n"
 	       "  --hold US          least time a node keeps a page (0: adaptive)\n"
+	       "  --policy P         read-moves, serial, node-0, copy, sleep: as other systems do;\n"
+	       "                     giantvm2020: all of them\n"
 	       "  --timeout MS       of the span (10000)\n"
 	       "  --pin              add writers that hold page references\n"
 	       "  --cross            only instructions that need four pages\n"
@@ -736,6 +738,7 @@ int main(int argc, char **argv)
 		{ "cache", required_argument, NULL, 'c' },
 		{ "transport", required_argument, NULL, 'T' },
 		{ "hold", required_argument, NULL, 'H' },
+		{ "policy", required_argument, NULL, 'Y' },
 		{ "timeout", required_argument, NULL, 'm' },
 		{ "pin", no_argument, NULL, 'P' },
 		{ "cross", no_argument, NULL, 'x' },
@@ -778,6 +781,9 @@ int main(int argc, char **argv)
 			break;
 		case 'H':
 			hold_us = span_number("devstress", "--hold", optarg, 0, 10000);
+			break;
+		case 'Y':
+			policy = span_policy("devstress", optarg);
 			break;
 		case 'm':
 			timeout_ms = span_number("devstress", "--timeout", optarg, 100, 600000);
@@ -833,6 +839,7 @@ int main(int argc, char **argv)
 	span.args.transport = span.self >= 0 && !transport ? NUMASPAN_TCP : transport;
 	span.args.timeout_ms = timeout_ms;
 	span.args.hold_us = hold_us;
+	span.args.policy = policy;
 	span.args.unsafe = unsafe;
 	if (span.self >= 0)
 		span_up_two(listen_at, connect_to);

@@ -59,6 +59,7 @@ long span_number(const char *prog, const char *option, const char *s, long min, 
 int span_choice(const char *prog, const char *option, const char *s, const char * const *names,
 		int n);
 int span_transport(const char *prog, const char *s);
+int span_policy(const char *prog, const char *s);
 
 /* One instruction each: what the tests count. */
 static inline u64 load64(const void *p)

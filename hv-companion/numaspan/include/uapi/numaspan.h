@@ -42,6 +42,18 @@ enum numaspan_transport {
 #define NUMASPAN_UNSAFE_NO_HOLD		0x2	/* give a page up at once */
 #define NUMASPAN_UNSAFE_NO_INVAL	0x4	/* acknowledge one in 64 invalidations, no more */
 
+/*
+ * What published systems do otherwise, for a comparison on the same hardware: each by itself, or
+ * all of them as GiantVM of 2020 does.  NUMASPAN_POLICY_PROTOCOL must be the same on all nodes.
+ */
+#define NUMASPAN_POLICY_READ_MOVES	0x1	/* who reads a page becomes its owner */
+#define NUMASPAN_POLICY_SERIAL		0x2	/* sharers are invalidated one after the other */
+#define NUMASPAN_POLICY_NODE_0		0x4	/* node 0 is home of all; no cache is bounded */
+#define NUMASPAN_POLICY_COPY		0x8	/* contents are copied between page and message */
+#define NUMASPAN_POLICY_SLEEP		0x10	/* who waits for a message sleeps between looks */
+#define NUMASPAN_POLICY_PROTOCOL	0x7
+#define NUMASPAN_POLICY_ALL		0x1f
+
 struct numaspan_create {
 	__u32 abi;		/* NUMASPAN_ABI */
 	__u32 size;		/* sizeof(struct numaspan_create) */
@@ -57,7 +69,7 @@ struct numaspan_create {
 	__u64 home_pages[NUMASPAN_MAX_NODES];
 	__u8 token[NUMASPAN_TOKEN_LEN];	/* derived from the key; equal on all nodes */
 	__u32 prefetch;		/* most pages asked for ahead of sequential reads, 0..256 */
-	__u32 pad;		/* 0 */
+	__u32 policy;		/* NUMASPAN_POLICY_* */
 	__u64 reserved[3];
 };
 
@@ -131,7 +143,7 @@ enum numaspan_msg {
 	NUMASPAN_INV,		/* home -> sharer: forget it, acknowledge to the requester */
 	NUMASPAN_GRANT,		/* home -> requester: permission, no contents */
 	NUMASPAN_DATA,		/* owner -> requester: permission and contents */
-	NUMASPAN_ACK,		/* sharer -> requester: forgotten */
+	NUMASPAN_ACK,		/* sharer -> requester, or home if SERIAL: forgotten */
 	NUMASPAN_DONE,		/* requester -> home: transaction over */
 	NUMASPAN_PING,
 	NUMASPAN_BYE,		/* this node stops; the reason follows */
