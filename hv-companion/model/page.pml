@@ -38,6 +38,9 @@
  * contents, so one bit says as much as 4096 bytes.  Zeros in place of contents (NS_NEED_NOTHING) are
  * a write at the moment when permission is complete.
  *
+ * POLICY selects what published systems do otherwise: a read moves ownership; sharers are invalidated
+ * one after the other (serial.c).
+ *
  * PLANT selects a bug to be found, REACH a place to be reached: `check' tries each.
  */
 
@@ -46,6 +49,9 @@
 #endif
 #ifndef WAITERS
 #define WAITERS 0
+#endif
+#ifndef POLICY
+#define POLICY 0	/* 1: NUMASPAN_POLICY_READ_MOVES, 2: _SERIAL, 3: both */
 #endif
 #ifndef ACCESSES
 #define ACCESSES 4	/* with WAITERS, of all nodes together */
@@ -78,6 +84,12 @@
 #define P_CLEAR_OWNER	16	/* who has become the owner before its clear is served gets zeros */
 #define P_CLEAR_STAYS	17	/* who has cleared a page once gets zeros for its next write */
 
+#define P_MOVED_OWNER	18	/* who was the owner stays it beside the reader (moves) */
+#define P_MOVED_UNNOTED	19	/* the directory does not note that a reader owns (moves) */
+#define P_MOVED_HOME	20	/* a home whose page came back and went on to a reader gets zeros (moves) */
+#define P_SERIAL_ONE	21	/* the home grants when the first sharer has acknowledged (serial) */
+#define P_SERIAL_HAVE	22	/* who waits for sharers is granted what it no longer has (serial) */
+
 #define R_EARLY_ACK	1	/* an acknowledgment overtakes GRANT or DATA */
 #define R_RECALL_READERS 2	/* an owner evicts while others read */
 #define R_EVICT_OVERTAKEN 3	/* another transaction overtakes an eviction */
@@ -93,6 +105,10 @@
 #define R_CLEAR_RECALLED 13	/* contents came to who wanted none, before that was served */
 #define R_CLEAR_EVICTING 14	/* an owner that evicts is invalidated by a clear */
 #define R_CLEAR_READERS	15	/* a clear waits for an owner and a reader */
+#define R_MOVED_EVICTING 16	/* ownership moves while its owner evicts (moves) */
+#define R_MOVED_HOME	17	/* a home has a copy again that it did not have when it asked (moves) */
+#define R_SERIAL_TWO	18	/* a second sharer is told (serial) */
+#define R_SERIAL_CLEAR	19	/* a clear waits for a sharer, and then for another (serial) */
 
 #define HERE(n)	assert(REACH != n)
 
@@ -136,6 +152,13 @@ bool granted_f[N], evict_f[N], clear_f[N];
 byte copyset = BIT(HOME), q_read, q_write, q_have, q_clear, q_evict;
 byte owner = HOME, requester, turn = HOME;
 bool busy;
+#if POLICY & 2
+bool inval;				/* busy is NS_BUSY_INVAL */
+byte telling, ack_home;			/* told; who acknowledges to the home */
+#else
+#define inval		false
+#define ack_home	0
+#endif
 
 /* the network: GETS or GETX of each node, its EVICTs, its DONE; what goes to each node */
 byte req[N], evict_n[N];
@@ -163,7 +186,7 @@ hidden byte t_have, t_clear;
 			 acks_due[n] == 0 && acks_got[n] == 0 && acc[n] == NONE && !clear_f[n] && \
 			 !req[n] && !evict_n[n] && !done_n[n] && !order[n] && !gr[n] && !dat[n] && \
 			 !ack_n[n])
-#define at_rest		(all(quiet) && !busy && !(q_read | q_write | q_clear | q_evict))
+#define at_rest		(all(quiet) && !busy && !ack_home && !inval && !(q_read | q_write | q_clear | q_evict))
 
 /* The node's copy is an order's to take away: told and not yet done. */
 #define told(n)		(order[n] != NO || (closing[n] != NO && closing[n] != EVICT))
@@ -179,7 +202,7 @@ inline check_node(n)
 
 /* Nothing is under way, so nothing more would come: then nobody may wait for it. */
 #define idle(n)	(!req[n] && !evict_n[n] && !done_n[n] && !order[n] && !gr[n] && !dat[n] && \
-		 !ack_n[n] && closing[n] == NO)
+		 !ack_n[n] && closing[n] == NO && !ack_home)
 
 inline check()
 {
@@ -257,17 +280,54 @@ inline send_grant(n, g, acks)
 	gr_acks[n] = acks
 }
 
+/* has_contents() */
+#if PLANT == P_MOVED_HOME
+#define has(r)	(r == owner || (t_have && (copyset & BIT(r))))
+#else
+#define has(r)	(r == owner || ((t_have || r == HOME) && (copyset & BIT(r))))
+#endif
+
 inline serve_read()
 {
 	if
-	:: t_r == owner || (t_have && (copyset & BIT(t_r))) ->
+	:: has(t_r) ->
 		HERE(R_GRANT_READ);
 		send_grant(t_r, S, 0)
 	:: else ->
+#if POLICY & 1
+		send_order(owner, FWD_GETS, t_r, O, 0);
+#if PLANT != P_MOVED_UNNOTED
+		owner = t_r
+#endif
+#else
 		send_order(owner, FWD_GETS, t_r, S, 0)
+#endif
 	fi;
+	q_have = q_have & ~BIT(t_r);
 #if PLANT != P_FORGET_READER
 	copyset = copyset | BIT(t_r)
+#endif
+}
+
+/* ns_serial_next() */
+inline tell_next()
+{
+#if POLICY & 2
+	if
+	:: t_clear && telling -> HERE(R_SERIAL_CLEAR)
+	:: telling -> HERE(R_SERIAL_TWO)
+	:: else
+	fi;
+	inval = true;
+	telling = 0;
+	do
+	:: t_others & BIT(telling) -> break
+	:: else -> telling++
+	od;
+	send_order(telling, INV, HOME, 0, 0);
+	ord_clear[telling] = t_clear
+#else
+	skip
 #endif
 }
 
@@ -275,13 +335,37 @@ inline serve_write()
 {
 	t_others = copyset & ~BIT(t_r);
 	if
+	:: has(t_r) || t_clear
+	:: else -> t_others = t_others & ~BIT(owner)
+	fi;
+	if
+	:: (POLICY & 2) && t_others ->
+		if
+		:: has(t_r) -> t_clear = 0
+		:: else
+		fi;
+		tell_next()
+	:: else -> grant_write()
+	fi;
+	t_others = 0
+}
+
+/* The rest of serve_write() */
+inline grant_write()
+{
+	t_others = copyset & ~BIT(t_r);
+	if
 #if PLANT == P_STALE_HAVE
 	:: t_r == owner || t_have ->
 #elif PLANT == P_CLEAR_OWNER
-	:: !t_clear && (t_r == owner || (t_have && (copyset & BIT(t_r)))) ->
+	:: !t_clear && has(t_r) ->
 #else
-	:: t_r == owner || (t_have && (copyset & BIT(t_r))) ->
+	:: has(t_r) ->
 #endif
+		if
+		:: t_r == HOME && t_r != owner && !t_have -> HERE(R_MOVED_HOME)
+		:: else
+		fi;
 		if
 		:: t_clear -> HERE(R_CLEAR_RECALLED)
 		:: else
@@ -291,7 +375,7 @@ inline serve_write()
 #if PLANT == P_CLEAR_OWNER
 	:: t_clear ->
 #else
-	:: t_r != owner && t_clear ->
+	:: !has(t_r) && t_clear ->
 #endif
 		if
 		:: t_others & ~BIT(owner) -> HERE(R_CLEAR_READERS)
@@ -325,7 +409,12 @@ inline serve_write()
 	t_i = 0;
 	t_others = 0;
 	owner = t_r;
-	copyset = BIT(t_r)
+	copyset = BIT(t_r);
+	q_have = q_have & ~BIT(t_r)
+#if PLANT != P_CLEAR_STAYS
+	;
+	q_clear = q_clear & ~BIT(t_r)
+#endif
 }
 
 inline serve_evict()
@@ -373,16 +462,11 @@ inline serve_next()
 		if
 		:: q_read & BIT(t_r) ->
 			q_read = q_read & ~BIT(t_r);
-			q_have = q_have & ~BIT(t_r);
 			serve_read()
 		:: else ->
 			if
 			:: q_write & BIT(t_r) ->
 				q_write = q_write & ~BIT(t_r);
-				q_have = q_have & ~BIT(t_r);
-#if PLANT != P_CLEAR_STAYS
-				q_clear = q_clear & ~BIT(t_r);
-#endif
 				serve_write()
 			:: else ->
 				q_evict = q_evict & ~BIT(t_r);
@@ -421,6 +505,37 @@ inline take_request(n)
 	serve_next()
 }
 
+/* ns_serial_acked() */
+inline take_ack()
+{
+#if POLICY & 2
+	assert(inval && busy && ack_home == BIT(telling));
+	ack_home = 0;
+	inval = false;
+	copyset = copyset & ~BIT(telling);
+	t_r = requester;
+#if PLANT == P_SERIAL_HAVE
+	t_have = 1;
+#else
+	t_have = q_have & BIT(t_r);
+#endif
+	t_clear = (q_clear & BIT(t_r)) != 0;
+#if PLANT == P_SERIAL_ONE
+	copyset = BIT(t_r) | BIT(owner);
+#endif
+	serve_write();
+	if
+	:: !inval -> telling = 0
+	:: else
+	fi;
+	t_r = 0;
+	t_have = 0;
+	t_clear = 0
+#else
+	skip
+#endif
+}
+
 proctype home_of_page()
 {
 	byte n;
@@ -432,6 +547,7 @@ end:	do
 	:: d_step { req[3] -> take_request(3); check() }
 	:: d_step { evict_n[3] -> take_evict(3); check() }
 #endif
+	:: d_step { ack_home -> take_ack(); check() }
 	:: d_step { evict_n[1] -> take_evict(1); check() }
 	:: d_step { evict_n[2] -> take_evict(2); check() }
 	:: d_step {
@@ -440,7 +556,7 @@ end:	do
 		:: done_n[n] -> break
 		:: else -> n++
 		od;
-		assert(busy && requester == n);
+		assert(busy && !inval && requester == n);
 		assert(all(is_over));
 		done_n[n] = false;
 		n = 0;
@@ -544,8 +660,13 @@ inline local_evict(n)
 
 inline send_ack(n, to)
 {
+#if POLICY & 2
+	assert(to == HOME && !(ack_home & BIT(n)));
+	ack_home = ack_home | BIT(n)
+#else
 	assert(!(ack_n[to] & BIT(n)));
 	ack_n[to] = ack_n[to] | BIT(n)
+#endif
 }
 
 inline send_data(n, to, g, recall, acks)
@@ -579,7 +700,18 @@ inline closed(n)
 #if PLANT == P_KEEP_M
 		skip
 #else
-		state[n] = O
+		if
+#if PLANT != P_MOVED_OWNER
+		:: close_grant[n] == O ->
+			if
+			:: evict_f[n] -> HERE(R_MOVED_EVICTING)
+			:: else
+			fi;
+			state[n] = S;
+			evict_f[n] = false
+#endif
+		:: else -> state[n] = O
+		fi
 #endif
 	:: else -> drop(n)
 	fi;
@@ -641,7 +773,7 @@ inline giveup(n)
 
 inline granted(n, g, acks)
 {
-	assert(want[n] == (g == M -> WRITE : READ) && (g == M || g == S));
+	assert(want[n] == (g == M -> WRITE : READ) && (g == M || g == S || (POLICY & 1)));
 	assert(!(acks & BIT(n)));
 	assert(!(acks_got[n] & ~(acks)));
 	granted_f[n] = true;

@@ -21,8 +21,8 @@ void ns_serial_next(const struct ns_place *pl, struct ns_dir *d, u64 others, u8 
 		    struct ns_out *out)
 {
 	d->busy = NS_BUSY_INVAL;
-	while (!(others & BIT_ULL(d->told)))
-		d->told = (d->told + 1) % pl->nr_nodes;
+	for (d->told = 0; !(others & BIT_ULL(d->told)); d->told++)
+		;
 	out->act[out->n++] = (struct ns_act){
 		.op = NS_ACT_SEND,
 		.to = BIT_ULL(d->told),
