@@ -382,8 +382,12 @@ span_host() { echo $(($1 % span_hosts)); }
 
 # span_host_mem: MiB that a host needs for its nodes, itself and the shared files
 span_host_mem() {
+	local cache=$span_cache
+	# Then any node may hold everything.
+	[[ ! $span_extra =~ "policy = giantvm2020"|"owner_at_node_0 = yes" ]] ||
+		cache=$(((span_nodes - 1) * span_mem))
 	# shellcheck disable=SC2017 # nodes of a host, rounded up
-	echo $(((span_nodes + span_hosts - 1) / span_hosts * (span_mem + span_cache + 32) + 384))
+	echo $(((span_nodes + span_hosts - 1) / span_hosts * (span_mem + cache + 32) + 384))
 }
 
 # span_host_cpus: emulated CPUs of a host: one for each vCPU that runs there, and

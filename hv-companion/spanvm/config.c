@@ -130,6 +130,23 @@ static void set_flag(const struct key *k, const char *val, void *at)
 		BAD_VALUE(k->name, val, "yes or no");
 }
 
+/* The number is the flag's bit. */
+static void set_bit_flag(const struct key *k, const char *val, void *at)
+{
+	bool yes;
+
+	set_flag(k, val, &yes);
+	if (yes)
+		*(u32 *)at |= k->lo;
+}
+
+static void set_policy(const struct key *k, const char *val, void *at)
+{
+	*(bool *)at = !strcmp(val, "giantvm2020");
+	if (!*(bool *)at && strcmp(val, "numaspan"))
+		BAD_VALUE(k->name, val, "numaspan or giantvm2020");
+}
+
 static void set_map(const struct key *k, const char *val, void *at)
 {
 	struct config *c = at;
@@ -266,6 +283,12 @@ static const struct key keys[] = {
 	{ "prefetch", set_u32, OF_SPAN(prefetch), .hi = 256 },
 	{ "clear_page", set_flag, OF_SPAN(clear_page) },
 	{ "system_map", set_map, .of_span = true },
+	{ "policy", set_policy, OF_SPAN(giantvm) },
+	{ "read_moves_ownership", set_bit_flag, OF_SPAN(policy), .lo = NUMASPAN_POLICY_READ_MOVES },
+	{ "serial_invalidation", set_bit_flag, OF_SPAN(policy), .lo = NUMASPAN_POLICY_SERIAL },
+	{ "owner_at_node_0", set_bit_flag, OF_SPAN(policy), .lo = NUMASPAN_POLICY_NODE_0 },
+	{ "copies", set_bit_flag, OF_SPAN(policy), .lo = NUMASPAN_POLICY_COPY },
+	{ "sleep_waits", set_bit_flag, OF_SPAN(policy), .lo = NUMASPAN_POLICY_SLEEP },
 	{ "address", set_address, OF_NODE(addr) },
 	{ "memory", set_u64, OF_NODE(memory), .needed = true, .lo = HUGE_SIZE, .hi = MAX_MEMORY,
 	  .multiple = HUGE_SIZE, .units = sizes,
@@ -276,6 +299,13 @@ static const struct key keys[] = {
 	{ "cpus", set_u32, OF_NODE(cpus), .needed = true, .lo = 1, .hi = 64 },
 	{ "pin", set_pins, .off = 0 },
 	{ "rdma", set_rails, .off = 0 },
+};
+
+/* What policy = giantvm2020 stands for; keys that are given by themselves stay. */
+static const char * const giantvm2020[][2] = {
+	{ "read_moves_ownership", "yes" }, { "serial_invalidation", "yes" },
+	{ "owner_at_node_0", "yes" }, { "copies", "yes" }, { "sleep_waits", "yes" },
+	{ "hold", "1" }, { "prefetch", "0" }, { "clear_page", "no" },
 };
 
 static void set_section(struct parser *p, char *name)
@@ -334,6 +364,17 @@ static void set_key(struct parser *p, const char *key, const char *val)
 	if (!*val && strcmp(key, "cmdline"))
 		bad("%s \"\": expected a value", key);
 	keys[i].set(&keys[i], val, base + keys[i].off);
+}
+
+static void fill_policy(struct parser *p)
+{
+	u32 i, k;
+
+	for (i = 0; i < ARRAY_SIZE(giantvm2020) && p->c->giantvm; i++)
+		for (k = 0; k < ARRAY_SIZE(keys); k++)
+			if (!strcmp(keys[k].name, giantvm2020[i][0]) && !(p->seen[SPAN] & BIT(k)))
+				keys[k].set(&keys[k], giantvm2020[i][1],
+					    (void *)p->c + keys[k].off);
 }
 
 static void parse_line(struct parser *p, char *s)
@@ -605,6 +646,7 @@ void config_load(struct config *c, int argc, char **argv)
 	parse_file(&p);
 	place.file = c->file;
 	place.line = 0;
+	fill_policy(&p);
 	check_whole(&p, c);
 	place.file = NULL;
 	if (c->node >= c->nr_nodes)
@@ -629,11 +671,12 @@ void config_load(struct config *c, int argc, char **argv)
  */
 void config_digest(const struct config *c, u8 digest[MAC_LEN])
 {
-	char buf[64 + 40 * MAX_NODES];
+	char buf[80 + 40 * MAX_NODES];
 	u32 i, n;
 
-	n = sprintf(buf, "%u %d %d %u %u %llx;", c->transport, c->status_port, c->hold_us,
-		    c->timeout_ms, c->nr_nodes, c->clear_start);
+	n = sprintf(buf, "%u %d %d %u %u %llx %x;", c->transport, c->status_port, c->hold_us,
+		    c->timeout_ms, c->nr_nodes, c->clear_start,
+		    c->policy & NUMASPAN_POLICY_PROTOCOL);
 	for (i = 0; i < c->nr_nodes; i++)
 		n += sprintf(buf + n, "%llu %u;", c->nodes[i].memory, c->nodes[i].cpus);
 	auth_digest(buf, n, digest);

@@ -81,6 +81,7 @@ int mem_create(struct vmm *vm)
 		.epoch = vm->setup.epoch, .node = c->node, .nr_nodes = c->nr_nodes,
 		.transport = c->transport, .timeout_ms = c->timeout_ms, .hold_us = c->hold_us,
 		.cache_pages = c->nodes[c->node].cache / PAGE_SIZE, .prefetch = c->prefetch,
+		.policy = c->policy,
 	};
 	u32 i;
 

@@ -114,6 +114,8 @@ struct config {
 	char *cmdline;
 	int status_port;	/* -1: none */
 	u32 hold_us, prefetch;
+	bool giantvm;		/* policy = giantvm2020 */
+	u32 policy;		/* NUMASPAN_POLICY_* */
 	bool clear_page;	/* the guest may say where it clears pages; or: */
 	u64 clear_start, clear_end;	/* by system_map */
 	u32 nr_nodes, node;	/* node: which one this process is */

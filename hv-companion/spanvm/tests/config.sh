@@ -52,6 +52,12 @@ good() {
 		clear_page = yes
 		system_map = $dir/System.map
 		prefetch = 32
+		policy = giantvm2020
+		read_moves_ownership = yes
+		serial_invalidation = no
+		owner_at_node_0 = yes
+		copies = yes
+		sleep_waits = no
 		[node 0]
 		address = 10.0.0.1:7000
 		memory = 256M
@@ -178,6 +184,12 @@ value "hold not a number" hold 0 adaptive
 value "prefetch too far" prefetch 32 257
 value "prefetch not a number" prefetch 32 yes
 value "clear_page neither yes nor no" clear_page yes 1
+value "policy unknown" policy giantvm2020 giantvm2026
+value "read_moves_ownership neither yes nor no" read_moves_ownership yes 1
+value "serial_invalidation neither yes nor no" serial_invalidation no maybe
+value "owner_at_node_0 neither yes nor no" owner_at_node_0 yes 0
+value "copies not yes or no" copies yes 4
+value "sleep_waits neither yes nor no" sleep_waits no 1us
 value "system map missing" system_map / /nowhere/System.map
 value "system map that is none" system_map / "$dir/key" "system_map \"$dir/key\""
 value "system map without clear_page" system_map / "$dir/System.map.other"
@@ -242,7 +254,7 @@ with "NUL byte" 'a\0000b' 'without NUL'
 expect "key before any section" 'conf:1: key "id"' --config conf --node 0
 good | sed '/^\[node 0\]/,$d' >conf
 expect "no nodes" 'no "\[node 0\]"' --config conf --node 0
-good | sed '/^\[span\]/,/^prefetch/d' >conf
+good | sed '/^\[span\]/,/^sleep_waits/d' >conf
 expect "no [span]" 'no "\[span\]"' --config conf --node 0
 : >conf
 expect "empty file" 'no "\[span\]"' --config conf --node 0
