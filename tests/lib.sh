@@ -133,6 +133,9 @@ device_tests() {
 		/share/devstress --transport "$1" --ops 20000 --pages 8 --pin
 	program "pages cleared" 60 0 \
 		/share/devstress --transport "$1" --ops 60000 --clear --cache 64
+	program "counts, giantvm2020" 60 0 /share/devcount --transport "$1" --policy giantvm2020
+	program "three nodes, giantvm2020" 60 0 \
+		/share/devstress --transport "$1" --ops 20000 --burst 100 --nodes 3 --policy giantvm2020
 
 	# Two processes, each one node, an address between them
 	host_spawn 0 /share/devstress --transport "$1" --ops 30000 --burst 100 --node 0 \

@@ -473,28 +473,28 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "transport", required_argument, NULL, 't' },
+		{ "policy", required_argument, NULL, 'p' },
 		{ "help", no_argument, NULL, 'h' },
 		{ }
 	};
-	static const int policies[] = { 0, MOVES, SERIAL, NODE_0, ALL };
-	int transport = NUMASPAN_LOOPBACK, c, i;
+	int transport = NUMASPAN_LOOPBACK, policy = 0, c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (c == 'h') {
-			printf("usage: devcount [--transport loopback|tcp|rdma]\n"
+			printf("usage: devcount [--transport loopback|tcp|rdma] [--policy POLICY]\n"
 			       "Counts messages and transfers of each kind of access; TAP.\n");
 			return 0;
 		}
-		if (c != 't')
+		if (c == 't')
+			transport = span_transport("devcount", optarg);
+		else if (c == 'p')
+			policy = span_policy("devcount", optarg);
+		else
 			return 2;
-		transport = span_transport("devcount", optarg);
 	}
-	for (i = 0; i < (int)(sizeof(policies) / sizeof(*policies)); i++) {
-		if (policies[i])
-			tap_diag("policy %#x", policies[i]);
-		run_nodes(2, transport, policies[i]);
-		run_nodes(3, transport, policies[i]);
-	}
-	run_prefetch(transport);
+	run_nodes(2, transport, policy);
+	run_nodes(3, transport, policy);
+	if (!policy)
+		run_prefetch(transport);
 	return tap_done();
 }
