@@ -30,11 +30,14 @@
 #define PAUSE_MIN	250U
 #define PAUSE_MAX	1000000U
 
-/* So long may an idle lock stay with a node. */
-#define LINGER_MAX	20000U
+/* So long, ns, a head expects its node's last combiner to be about to leave the global lock. */
+#define LEAVES_MAX	20000U
+
+/* Tenures that last by time have so many times the operations at most: a clock may stand still. */
+#define STRETCH_MAX	64U
 
 /* The defaults; whoever changes them has called ccsynch_check_params(). */
-struct ccsynch_params ccsynch_params = { .batch = 32, .tenure = 128 };
+struct ccsynch_params ccsynch_params = { .batch = 32, .tenure = 128, .keep = 8 };
 EXPORT_SYMBOL_GPL(ccsynch_params);
 
 /* NULL until ccsynch_setup(): then locks are global ones only. */
@@ -85,6 +88,7 @@ int ccsynch_check_params(const struct ccsynch_params *params)
 {
 	return check_param("batch", params->batch, 1, CCSYNCH_BATCH_MAX) ?:
 	       check_param("tenure", params->tenure, 1, CCSYNCH_TENURE_MAX) ?:
+	       check_param("keep", params->keep, 0, CCSYNCH_KEEP_MAX) ?:
 	       check_param("groups", params->groups, 0, MAX_NUMNODES);
 }
 EXPORT_SYMBOL_GPL(ccsynch_check_params);
@@ -178,6 +182,7 @@ int __ccsynch_init(struct ccsynch *cs, ccsynch_op_t op, void *state,
 	t->state = state;
 	t->batch = params->batch;
 	t->tenure = params->tenure;
+	t->keep = params->keep;
 	if (alloc_nodes(t, params->groups)) {
 		free_table(t);
 		return -ENOMEM;
@@ -273,34 +278,63 @@ static u64 expected(struct ccsynch_global *g, u32 ahead, unsigned int looks)
 	return (u64)ahead * (hold + more) - held + more * ((1 << min(looks, 4U)) - 1);
 }
 
+/* Take the global lock if it was left.  A write, so that its page comes for writing. */
+static bool take_left(struct ccsynch_global *g)
+{
+	/* Pairs with the release in leave_global(). */
+	return xchg_acquire(&g->left, 0);
+}
+
 /*
- * Wait until a ticket is served; @seen was served when it was taken.  A look too early costs
- * the holder a transfer, and is one itself; a look too late leaves the lock idle.
- *
- * Return: how often it looked; in @cost, how long the last look took, which is what it takes to
- * get the page.
+ * The last steps with a ticket.  A write comes first, so the page comes for writing; and before the
+ * time is taken, so that this is part of it.
  */
-static unsigned int wait_turn(struct ccsynch_table *t, u32 ticket, u32 seen, u64 *cost)
+static void was_held(struct ccsynch_global *g)
+{
+	s32 since = xchg(&g->since, 0), held;
+
+	/* Who holds the lock alone writes here.  Only who had to wait for it took the time. */
+	if (since) {
+		/* The clock may be another than that which @since is by. */
+		held = clamp((s32)local_clock() - since, 0, (s32)PAUSE_MAX);
+		WRITE_ONCE(g->hold, g->hold - g->hold / 4 + held / 4);
+	}
+}
+
+/*
+ * Wait until a ticket is served, or is the next and the lock was left; @seen was served when it was
+ * taken.  A look too early costs the holder a transfer, and is one itself; a look too late leaves
+ * the lock idle.  With @near the holder may be about to leave it on this node.
+ *
+ * Return: how often it looked; in @came, when the last look began, or 0.
+ */
+static unsigned int wait_turn(struct ccsynch_table *t, u32 ticket, u32 seen, bool near, u32 *came)
 {
 	struct ccsynch_global *g = t->global;
-	u32 ahead = ticket - seen;
+	u32 ahead = ticket - seen, look = 0;
+	u64 until = local_clock() + LEAVES_MAX, rounds = LEAVES_MAX;
 	unsigned int looks = 0;
-	u64 look;
 
+	while (near && !READ_ONCE(g->left) && now_serving(t) == seen && !passed(until, &rounds))
+		cpu_relax();
 	while (ahead) {
+		if (ahead == 1 && READ_ONCE(g->left) && take_left(g)) {
+			was_held(g);
+			atomic_set(&g->serving, ticket);
+			break;
+		}
 		relax(expected(g, ahead, looks));
-		look = local_clock();
+		look = (u32)local_clock() | 1;
 		/*
 		 * A write, although of nothing, gets the page for writing, which who is served
 		 * will need.
 		 */
 		ahead = ticket - (u32)atomic_fetch_add_acquire(0, &g->serving);
 		looks++;
-		if (ahead)
-			continue;
-		WRITE_ONCE(g->since, (u32)look | 1);
-		*cost = local_clock() - look;
 	}
+	if (look)
+		WRITE_ONCE(g->since, look);
+	*came = look;
 	return looks;
 }
 
@@ -309,12 +343,12 @@ static void lock_global(struct ccsynch *cs, unsigned long ip)
 {
 	struct ccsynch_table *t = cs->table;
 	u32 ticket = take_ticket(t), seen = now_serving(t);
-	u64 cost;
+	u32 came;
 
 	if (ticket != seen) {
 		lock_contended(&cs->dep_map, ip);
 		trace_contention_begin(cs, LCB_F_SPIN);
-		wait_turn(t, ticket, seen, &cost);
+		wait_turn(t, ticket, seen, false, &came);
 		trace_contention_end(cs, 0);
 	}
 	lock_acquired(&cs->dep_map, ip);
@@ -323,19 +357,17 @@ static void lock_global(struct ccsynch *cs, unsigned long ip)
 static void unlock_global(struct ccsynch_table *t)
 {
 	struct ccsynch_global *g = t->global;
-	/*
-	 * Written first, so the page comes for writing; and before the time is taken, so that
-	 * this is part of it.
-	 */
-	u32 since = xchg(&g->since, 0), held;
 
-	/* Who holds the lock alone writes here.  Only who had to wait for it took the time. */
-	if (since) {
-		held = min((u32)local_clock() - since, PAUSE_MAX);
-		WRITE_ONCE(g->hold, g->hold - g->hold / 4 + held / 4);
-	}
+	was_held(g);
 	/* What was done can be seen by who is next. */
 	atomic_set_release(&g->serving, atomic_read(&g->serving) + 1);
+}
+
+/* As unlock_global(), but for this node's next head, if no other head looks before it comes. */
+static void leave_global(struct ccsynch_table *t)
+{
+	/* What was done can be seen by who takes it. */
+	smp_store_release(&t->global->left, 1);
 }
 
 static struct ccsynch_node *local_node(struct ccsynch_table *t)
@@ -353,8 +385,8 @@ static bool enter(struct ccsynch *cs, struct ccsynch_node *node, struct ccsynch_
 	enum ccsynch_state state = CCSYNCH_HEAD;
 	struct ccsynch_table *t = cs->table;
 	struct ccsynch_record *prev;
-	u64 cost = 0;
-	bool waited;
+	bool waited, near = false;
+	u32 had;
 
 	rec->next = NULL;
 	rec->state = CCSYNCH_WAITS;
@@ -369,24 +401,26 @@ static bool enter(struct ccsynch *cs, struct ccsynch_node *node, struct ccsynch_
 		/* Pairs with the releases in combine(), pass_on() and leave_queue(). */
 		state = smp_cond_load_acquire(&rec->state, VAL != CCSYNCH_WAITS);
 	}
-	if (!prev && READ_ONCE(node->left) &&
-	    /* Pairs with the release in leave_lock(). */
-	    xchg_acquire(&node->left, 0))
+	if (state == CCSYNCH_HEAD && node->left && take_left(t->global))
 		state = CCSYNCH_OWNER;
 	if (state == CCSYNCH_HEAD) {
+		had = node->ticket;
 		node->ticket = take_ticket(t);
 		node->seen = now_serving(t);
+		near = node->left && node->seen == had;
 	}
 	if (state == CCSYNCH_HEAD || state == CCSYNCH_TICKET) {
+		node->came = 0;
+		node->until = 0;
 		if (node->ticket != node->seen) {
 			if (!waited) {
 				lock_contended(&cs->dep_map, ip);
 				trace_contention_begin(cs, LCB_F_SPIN);
 				waited = true;
 			}
-			node->looks += wait_turn(t, node->ticket, node->seen, &cost);
+			node->looks += wait_turn(t, node->ticket, node->seen, near,
+						 &node->came);
 		}
-		node->linger = min_t(u64, cost, LINGER_MAX);
 		node->served = 0;
 		node->tenures++;
 	}
@@ -417,13 +451,35 @@ static void count_ops(struct ccsynch_node *node, unsigned int ops)
 	node->ops += ops;
 }
 
+/*
+ * The first operation of a tenure is done.  If its node had to wait for the global lock, then what
+ * took since its last look is what it costs to have the lock and what it protects come here; so
+ * the tenure has to be some times as long, whoever waits.
+ */
+static void began(struct ccsynch_table *t, struct ccsynch_node *node)
+{
+	u32 cost = min((u32)local_clock() - node->came, PAUSE_MAX);
+
+	node->until = (node->came + cost * (t->keep + 1)) | 1;
+	node->came = 0;
+}
+
+/* Has the node had the global lock for long enough? */
+static bool tenure_over(struct ccsynch_table *t, struct ccsynch_node *node)
+{
+	return node->served >= t->tenure &&
+	       (!node->until || node->served / STRETCH_MAX >= t->tenure ||
+		(s32)(node->until - (u32)local_clock()) <= 0);
+}
+
 /* Another record becomes the head, the global lock going with it or to the next node. */
 static void pass_on(struct ccsynch_table *t, struct ccsynch_node *node,
 		    struct ccsynch_record *next)
 {
 	enum ccsynch_state state = CCSYNCH_OWNER;
 
-	if (node->served >= t->tenure) {
+	if (tenure_over(t, node)) {
+		node->left = false;
 		/* The ticket first: if nobody waits, the lock stays here. */
 		node->ticket = take_ticket(t);
 		unlock_global(t);
@@ -435,27 +491,6 @@ static void pass_on(struct ccsynch_table *t, struct ccsynch_node *node,
 }
 
 /*
- * The queue is empty, and the caller no head any more.  Before the global lock goes to another
- * node, for as long as its coming back would take: does somebody come who can have it here?
- */
-static void leave_lock(struct ccsynch_table *t, struct ccsynch_node *node, unsigned int linger)
-{
-	u64 until, rounds = linger;
-
-	if (linger) {
-		until = local_clock() + linger;
-		/* What was done can be seen by who gets it; pairs with the acquire in enter(). */
-		smp_store_release(&node->left, 1);
-		while (READ_ONCE(node->left) && !passed(until, &rounds))
-			cpu_relax();
-		/* What others have done meanwhile, who left it again, is passed on, too. */
-		if (!xchg_acquire(&node->left, 0))
-			return;
-	}
-	unlock_global(t);
-}
-
-/*
  * Run the operation of the head, which has the global lock, and those behind it.  Returns the
  * head's result.
  */
@@ -464,23 +499,28 @@ static unsigned long combine(struct ccsynch_table *t, struct ccsynch_node *node,
 {
 	unsigned long result = t->op(t->state, rec->arg);
 	struct ccsynch_record *at = rec, *next;
-	unsigned int ops = 1, uncounted = 1, linger = 0;
+	unsigned int ops = 1, uncounted = 1;
+	bool leave = false;
 
+	if (node->came)
+		began(t, node);
 	for (;;) {
 		if (!READ_ONCE(at->next)) {
 			/* When the queue is empty the page may be another's. */
 			count_ops(node, uncounted);
 			uncounted = 0;
-			/* Where nobody else has come in this tenure nobody will. */
-			linger = node->served > 1 && node->served < t->tenure ?
-				 node->linger : 0;
+			leave = !tenure_over(t, node);
+			node->left = leave;
 		}
 		next = next_record(node, at);
 		if (at != rec)
 			/* The result can be seen by who sees this; the record is gone then. */
 			smp_store_release(&at->state, CCSYNCH_DONE);
 		if (!next) {
-			leave_lock(t, node, linger);
+			if (leave)
+				leave_global(t);
+			else
+				unlock_global(t);
 			return result;
 		}
 		if (next->plain || ops == t->batch)
@@ -582,6 +622,7 @@ EXPORT_SYMBOL_GPL(ccsynch_lock);
 int ccsynch_trylock(struct ccsynch *cs)
 {
 	struct ccsynch_global *g = cs->table->global;
+	bool got = false;
 	int serving;
 
 	preempt_disable();
@@ -590,8 +631,11 @@ int ccsynch_trylock(struct ccsynch *cs)
 	 * was then nobody has come since, and what they did who went can be seen.
 	 */
 	serving = now_serving(cs->table);
-	if (atomic_read(&g->next) != serving ||
-	    !atomic_try_cmpxchg_acquire(&g->next, &serving, serving + 1)) {
+	if (atomic_read(&g->next) == serving)
+		got = atomic_try_cmpxchg_acquire(&g->next, &serving, serving + 1);
+	else if (atomic_read(&g->next) == serving + 1 && READ_ONCE(g->left))
+		got = take_left(g);	/* nobody waits */
+	if (!got) {
 		preempt_enable();
 		return 0;
 	}
@@ -625,7 +669,7 @@ bool ccsynch_is_locked(struct ccsynch *cs)
 {
 	struct ccsynch_global *g = cs->table->global;
 
-	return atomic_read(&g->serving) != atomic_read(&g->next);
+	return atomic_read(&g->serving) + !!READ_ONCE(g->left) != atomic_read(&g->next);
 }
 EXPORT_SYMBOL_GPL(ccsynch_is_locked);
 

@@ -8,23 +8,26 @@
  * records behind it, each of which is told that it is done by a write to its own page.  After
  * so many operations (a batch) the next record is the combiner, and after so many more (a
  * tenure) the global lock goes to the next node.  So what the operations touch, and the global
- * lock, cross between nodes once a tenure.  Where a queue runs empty early while other nodes
- * wait, the lock stays for as long as its coming back would take: somebody may come.  Who takes
+ * lock, cross between nodes once a tenure; where that has taken long, for pages that come from
+ * another machine, the tenure lasts some times as long.  Where a queue runs empty early the global
+ * lock is left there: who comes next on the node has it again by a write to its page, and so
+ * has the next of another node as soon as it looks, which costs that page in any case.  Who takes
  * the lock plainly queues up in the same way, and leaves the queue as soon as the global lock is
  * its own.
  *
  * Invariants:
  *  - Who holds the global lock alone runs operations, or is in the plain lock.  It is a ticket
  *    lock: first come, first served.
+ *  - Its holder may leave the global lock where it is, with the ticket that is served: @left says
+ *    so.  Who changes that to 0 holds it: the node's next head, or who has the next ticket.
  *  - A queue has one head at most.  Only it takes tickets for the queue, and only it writes its
- *    node's page, but for the tail and for @left, which says that the global lock is the node's
- *    and nobody's: who takes that back, by exchange, holds it.
+ *    node's page, but for the tail.
  *  - A record that waits is written by its queue's head and by the next in the queue, and by
  *    nobody any more once its state is another: the head reads what is behind it before.
  *  - Each operation is run once: by itself if its record becomes the head, else by the head that
  *    comes past it, which then says so.
  *  - A combiner runs at most batch operations, a node fewer than tenure and a batch in a row
- *    while another waits.
+ *    while another waits, or goes on for keep times what the lock's coming has cost.
  *  - Nobody spins on memory that another node writes, but a queue's head, and that looks
  *    seldom: in proportion to the nodes that are served before its own.
  *
@@ -95,6 +98,7 @@ struct ccsynch_global {
 	atomic_t next, serving;
 	u32 since;	/* when its holder saw that it has it, if that had to wait; or 0 */
 	u32 hold;	/* so long it was held of late; both ns */
+	u32 left;	/* nobody holds it, although a ticket is served */
 };
 
 /*
@@ -104,12 +108,13 @@ struct ccsynch_global {
 struct ccsynch_node {
 	struct ccsynch_record *tail;	/* of the queue; NULL when that is empty */
 	struct ccsynch_global only;	/* the global lock, where there is no other queue */
-	unsigned int served;		/* operations in this tenure */
+	u32 served : 31;		/* operations in this tenure */
+	u32 left : 1;			/* the global lock is left here when the queue is empty */
 	u32 ticket, seen;		/* with CCSYNCH_TICKET: which, and who was served then */
-	u32 linger;			/* ns to keep the global lock for who comes; 0: not */
-	int left;			/* the global lock is the node's, and no head is there */
-	u32 looks;			/* this and the next as in struct ccsynch_stats */
-	u64 ops, tenures;
+	u32 came;			/* when the head looked, and it was its turn; or 0 */
+	u32 until;			/* so long the tenure lasts, whoever waits; or 0 */
+	u32 looks, tenures;		/* as in struct ccsynch_stats */
+	u64 ops;
 	int home;
 } __aligned(PAGE_SIZE);
 static_assert(sizeof(struct ccsynch_node) == PAGE_SIZE, "two nodes never share a page");
@@ -121,7 +126,7 @@ struct ccsynch_table {
 	void *state;
 	struct ccsynch_global *global;
 	void *global_page;		/* of which it is alone, or NULL */
-	unsigned int batch, tenure;
+	unsigned int batch, tenure, keep;
 	unsigned int nr;
 	struct ccsynch_node *node[];	/* by node; nodes without a page use the first's */
 };
@@ -143,14 +148,16 @@ struct ccsynch {
  * struct ccsynch_params - what may be tuned
  * @batch: operations that a combiner runs before the next is the combiner
  * @tenure: operations after which a node gives the global lock to another that waits
+ * @keep: so many times what the lock's coming has cost a tenure lasts in any case; 0: it need not
  * @groups: so many queues, for about as many nodes each; 0: one for each node
  */
 struct ccsynch_params {
-	unsigned int batch, tenure, groups;
+	unsigned int batch, tenure, groups, keep;
 };
 
 #define CCSYNCH_BATCH_MAX	1024
 #define CCSYNCH_TENURE_MAX	65536
+#define CCSYNCH_KEEP_MAX	1000
 
 /**
  * struct ccsynch_stats - what a lock has done, of all nodes together

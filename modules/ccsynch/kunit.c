@@ -120,10 +120,8 @@ static void expect_free(struct kunit *test, struct ccsynch *cs)
 	int node;
 
 	KUNIT_EXPECT_FALSE(test, ccsynch_is_locked(cs));
-	for_each_online_node(node) {
+	for_each_online_node(node)
 		KUNIT_EXPECT_PTR_EQ(test, page_of(cs, node)->tail, NULL);
-		KUNIT_EXPECT_EQ(test, page_of(cs, node)->left, 0);
-	}
 }
 
 /* ---- Nesting ---- */
@@ -633,6 +631,47 @@ static void tenure_test(struct kunit *test)
 	}
 }
 
+/*
+ * Who has run the last operation leaves the lock to its node, until another comes for it, by an
+ * operation or as it is.
+ */
+static void left_test(struct kunit *test)
+{
+	struct context *c = test->priv;
+	struct ccsynch_global *g;
+	int home = raw_smp_processor_id(), there = next_node(numa_node_id(), node_states[N_CPU]);
+	int other = there < MAX_NUMNODES ? next_cpu(-1, there) : nr_cpu_ids;
+	struct ccsynch_stats stats;
+	int i;
+
+	if (other >= nr_cpu_ids)
+		kunit_skip(test, "a CPU of a node that comes later is needed");
+	make(test, ccsynch_params);
+	g = c->cs.table->global;
+	for (i = 1; i <= 3; i++) {
+		KUNIT_EXPECT_EQ(test, ccsynch_run(&c->cs, 1), (unsigned long)i);
+		KUNIT_EXPECT_EQ(test, g->left, 1U);
+		/* With the ticket that it had at first */
+		KUNIT_EXPECT_EQ(test, atomic_read(&g->serving), 0);
+		expect_free(test, &c->cs);
+	}
+	KUNIT_ASSERT_EQ(test, stay(other), 0);
+	KUNIT_EXPECT_EQ(test, ccsynch_run(&c->cs, 1), 4UL);
+	KUNIT_EXPECT_EQ(test, g->left, 1U);
+	KUNIT_EXPECT_EQ(test, atomic_read(&g->serving), 1);
+	ccsynch_stats(&c->cs, &stats);
+	KUNIT_EXPECT_EQ(test, stats.tenures, 2ULL);
+
+	KUNIT_EXPECT_EQ(test, ccsynch_trylock(&c->cs), 1);
+	KUNIT_EXPECT_EQ(test, g->left, 0U);
+	KUNIT_EXPECT_TRUE(test, ccsynch_is_locked(&c->cs));
+	KUNIT_EXPECT_EQ(test, ccsynch_trylock(&c->cs), 0);
+	ccsynch_unlock(&c->cs);
+	KUNIT_EXPECT_EQ(test, atomic_read(&g->serving), 2);
+	expect_free(test, &c->cs);
+	KUNIT_ASSERT_EQ(test, stay(home), 0);
+}
+
 /* ---- CPUs ---- */
 
 /* Each CPU that is online uses the queue of its node. */
@@ -730,6 +769,7 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(batch_test),
 	KUNIT_CASE(plain_test),
 	KUNIT_CASE(tenure_test),
+	KUNIT_CASE(left_test),
 	KUNIT_CASE(each_cpu_test),
 	KUNIT_CASE(memoryless_test),
 	KUNIT_CASE(hotplug_test),

@@ -11,6 +11,8 @@ module_param_named(batch, ccsynch_params.batch, uint, 0444);
 MODULE_PARM_DESC(batch, "operations that a combiner runs in a row");
 module_param_named(tenure, ccsynch_params.tenure, uint, 0444);
 MODULE_PARM_DESC(tenure, "operations after which a node lets another in");
+module_param_named(keep, ccsynch_params.keep, uint, 0444);
+MODULE_PARM_DESC(keep, "so many times what the lock's coming took a node keeps it in any case");
 module_param_named(groups, ccsynch_params.groups, uint, 0444);
 MODULE_PARM_DESC(groups, "so many queues, each for some nodes; 0: one for each node");
 

@@ -5,16 +5,17 @@
  * Each access of ccsynch.c to shared memory is a step of its own, but for those that nobody else
  * can meet: of a record before it is in the queue, of what only the holder of the global lock
  * touches.  Those, and what is the thread's own, go with the step before or after.  Spinning is
- * waiting for the condition.  A wait that ends by time may end at any moment, as lingering
- * does, at once too; the back-off, which only delays, is left out.
+ * waiting for the condition.  What only delays is left out: the back-off, and waiting for who is
+ * about to leave the lock.  So is what only makes a tenure some times as long.
  *
  * Promela here		C
  * user			a thread that makes requests; a record is its CPU's, so its number is the
  *			thread's.  A request is one for an operation, ccsynch_run(), or for the
  *			plain lock, ccsynch_lock() and _unlock()
- * enter, next_record, combine, pass_on, leave_lock
+ * enter, next_record, combine, pass_on
  *			the functions of these names; gone: the queue was empty, and is closed
  * out, ticket		@next and @serving, both counted from @serving
+ * left, here		@left of the global lock, and of a node
  * has			who holds the global lock; nobody between the store that gives it on and
  *			the load that gets it
  *
@@ -53,8 +54,8 @@
 
 #define R_OWNER		1	/* the lock goes to the next record */
 #define R_TICKET	2	/* the lock goes to the other node, and the next record waits */
-#define R_LEFT		3	/* somebody takes the lock that was left */
-#define R_GIVE_UP	4	/* nobody comes for the lock that was left */
+#define R_LEFT		3	/* the lock that was left stays on its node */
+#define R_NEXT		4	/* the other node, whose turn is next, takes it */
 #define R_RACE		5	/* somebody has the tail and has not linked itself */
 #define R_OTHERS	6	/* a combiner runs another's operation */
 
@@ -75,7 +76,7 @@ mtype { WAITS, DONE, HEAD, TICKET, OWNER };
 byte out;				/* tickets of the global lock, with that which is served */
 byte has = NONE;
 byte tail[2] = NONE;
-bool left[2];
+bool left, here[2];
 byte served[2], ticket[2];		/* a ticket is so far from being served */
 
 byte nxt[THREADS] = NONE;
@@ -110,6 +111,12 @@ inline unlock_global()
 	}
 }
 
+inline take_left()
+{
+	left = (PLANT == P_LEFT_TWICE);
+	gets()
+}
+
 inline operate(who)
 {
 	assert(has == id && open[who] && !plain[who] && !ran[who]);
@@ -134,6 +141,7 @@ inline pass_on()
 {
 	if
 	:: served[n] >= TENURE && PLANT != P_UNBOUNDED ->
+		here[n] = false;
 		take_ticket();
 		if
 		:: PLANT == P_KEEP -> atomic { serve_next() }
@@ -157,26 +165,6 @@ inline pass_on()
 	fi
 }
 
-inline leave_lock()
-{
-	if
-	:: linger ->
-		atomic { gives(); left[n] = true }
-		/* Left for a time: it may be over at once. */
-		atomic {
-			if
-			:: left[n] -> left[n] = false; gets(); mine = true
-			:: else
-			fi
-		}
-		if
-		:: mine -> reach(R_GIVE_UP); unlock_global()
-		:: else
-		fi
-	:: else -> unlock_global()
-	fi
-}
-
 inline combine()
 {
 	do
@@ -184,7 +172,12 @@ inline combine()
 			operate(at);
 			ops++;
 			served[n] = (served[n] < TENURE -> served[n] + 1 : TENURE);
-			linger = served[n] < TENURE || PLANT == P_UNBOUNDED;
+			if
+			:: nxt[at] == NONE ->
+				leave = served[n] < TENURE || PLANT == P_UNBOUNDED;
+				here[n] = leave
+			:: else
+			fi;
 			if
 			:: PLANT == P_LATE_NEXT && at != id -> state[at] = DONE
 			:: else
@@ -196,7 +189,8 @@ inline combine()
 		:: else
 		fi;
 		if
-		:: gone -> leave_lock(); break
+		:: gone && leave -> atomic { gives(); left = true }; break
+		:: gone && !leave -> unlock_global(); break
 		:: !gone && ((plain[nx] && PLANT != P_PLAIN) || ops == BATCH) -> pass_on(); break
 		:: else -> at = nx; nx = NONE
 		fi
@@ -223,28 +217,38 @@ inline enter()
 			fi
 		}
 	:: else ->
-		st = HEAD;
-		if
-		:: left[n] ->
-			atomic {
-				if
-				:: left[n] ->
-					left[n] = (PLANT == P_LEFT_TWICE);
-					st = OWNER;
-					gets();
-					reach(R_LEFT)
-				:: else
-				fi
-			}
-		:: else
-		fi
+		st = HEAD
+	fi;
+	if
+	:: st == HEAD && here[n] ->
+		atomic {
+			if
+			:: left ->
+				take_left();
+				st = OWNER;
+				reach(R_LEFT)
+			:: else
+			fi
+		}
+	:: else
 	fi;
 	if
 	:: st == HEAD -> atomic { take_ticket(); st = TICKET }
 	:: else
 	fi;
 	if
-	:: st == TICKET -> atomic { ticket[n] == 0 -> gets(); served[n] = 0 }
+	:: st == TICKET ->
+		atomic {
+			if
+			:: ticket[n] == 0 -> gets()
+			:: ticket[n] == 1 && left -> take_left(); mine = true
+			fi;
+			served[n] = 0
+		}
+		if
+		:: mine -> atomic { reach(R_NEXT); serve_next(); mine = false }
+		:: else
+		fi
 	:: else
 	fi
 }
@@ -252,7 +256,7 @@ inline enter()
 proctype user(byte id)
 {
 	byte n = id / 2, at = NONE, nx = NONE, ops, round;
-	bool gone, linger, mine;
+	bool gone, leave, mine;
 	mtype st;
 
 	do
@@ -290,8 +294,7 @@ proctype user(byte id)
 			nx = NONE;
 			ops = 0;
 			gone = false;
-			linger = false;
-			mine = false;
+			leave = false;
 			st = 0;
 			round = (ROUNDS -> round + 1 : 0)
 		}
