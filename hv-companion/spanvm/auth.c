@@ -31,7 +31,7 @@ static const char *const verdicts[] = {
 	[V_SPAN] = "another span's id",
 	[V_KEY] = "wrong key",
 	[V_NODE] = "wrong node number",
-	[V_CONFIG] = "another configuration (nodes, memory, cpus, transport, timeout, hold)",
+	[V_CONFIG] = "another configuration (memory, cpus, transport, timeout, hold, policy ...)",
 	[V_INCARNATION] = "another incarnation of the span",
 	[V_DUPLICATE] = "already connected",
 };
