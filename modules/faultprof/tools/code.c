@@ -51,7 +51,8 @@ void code_variables(Elf *elf, const struct symbol *f,
 	code = (const u8 *)data->d_buf + (f->start - header.sh_addr);
 	for (i = 2; i + sizeof(value) <= f->size; i++) {
 		memcpy(&value, code + i, sizeof(value));
-		s = symbols_find((s64)value);
+		/* The image is in the last 2 GiB. */
+		s = value < 0 ? symbols_find((s64)value) : NO_SYMBOL;
 		if (!s && (code[i - 1] & 0xc7) == 0x05)
 			s = symbols_find(f->start + i + sizeof(value) +
 					 constant_size(code[i - 2]) + value);

@@ -174,6 +174,7 @@ struct definition {
  * @where:	in the source
  * @refused:	why its place cannot be changed; empty if it can
  * @faults:	at it
+ * @remote:	of these, those of nodes that are not its home
  * @left:	of these, predicted
  * @alone:	all faults, predicted with all changes and it on pages of its own
  * @memory:	bytes that pages of its own take
@@ -185,7 +186,7 @@ struct object {
 	const struct symbol *symbol;
 	struct definition where;
 	char refused[160];
-	u64 faults, left, alone, memory;
+	u64 faults, remote, left, alone, memory;
 	bool percpu;
 	size_t with, unit;
 };
@@ -260,6 +261,7 @@ const struct symbol *symbols_find(u64 address);
 const struct symbol *symbols_find_gpa(u64 gpa, u64 *offset);
 const struct symbol *symbols_find_percpu(u64 offset);
 u64 symbols_part(const struct symbol *s, u64 offset);
+const struct symbol *symbols_nth(size_t i);
 bool symbols_is_percpu(const struct symbol *s);
 const char *symbols_section(const struct symbol *s);
 

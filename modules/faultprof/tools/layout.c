@@ -271,11 +271,40 @@ struct naming {
 	u32 faults, writes;
 };
 
-/* Variables of one page that must not part */
+/*
+ * What is mostly accessed by functions that do not name it, as locks are, is accessed for those
+ * that do: gets how many functions name both of two objects, and on the diagonal one.
+ */
+static u32 *count_names(struct layout *l)
+{
+	u32 *named_by = xzalloc(CANDIDATES * CANDIDATES * sizeof(*named_by));
+	struct named named = { .l = l };
+	const struct symbol *f;
+	size_t i, a, b;
+
+	for (i = 0; (f = symbols_nth(i)); i++) {
+		const char *section = symbols_section(f);
+
+		if (!section || strcmp(section, ".text"))
+			continue;
+		memset(named.seen, 0, sizeof(named.seen));
+		code_variables(symbols_elf(), f, see_named, &named);
+		for (a = 0; a < candidates(l); a++)
+			for (b = 0; named.seen[a] && b < candidates(l); b++)
+				named_by[a * CANDIDATES + b] += named.seen[b];
+	}
+	return named_by;
+}
+
+/*
+ * Variables of one page that must not part.  How per-CPU variables are named is not known: those
+ * that other nodes access, which wake a CPU up by several, are kept together.
+ */
 static void find_companions(struct layout *l)
 {
 	struct naming *naming = xzalloc(CANDIDATES * CANDIDATES * sizeof(*naming)), *n;
 	u32 *writes = xzalloc(CANDIDATES * sizeof(*writes));
+	u32 *named_by = count_names(l), *own;
 	struct named named = { .l = l };
 	size_t nr_callers, i, a, b;
 	struct caller *callers;
@@ -297,15 +326,24 @@ static void find_companions(struct layout *l)
 		l->objects[a].with = a;
 	for (a = 0; a < candidates(l); a++) {
 		for (b = 0; b < candidates(l); b++) {
+			const struct object *x = &l->objects[a], *y = &l->objects[b];
+			bool linked = x->remote * 4 >= x->faults && y->remote * 4 >= y->faults;
+
+			if (a == b || x->percpu != y->percpu || !share_page(x->symbol, y->symbol))
+				continue;
 			n = &naming[a * CANDIDATES + b];
-			if (a != b && !l->objects[a].percpu && !l->objects[b].percpu &&
-			    (n->faults * 4ULL >= l->objects[a].faults ||
-			     (n->writes >= FEW && n->writes * 2ULL >= writes[a])) &&
-			    share_page(l->objects[a].symbol, l->objects[b].symbol))
+			if (!x->percpu)
+				linked = n->faults * 4ULL >= x->faults ||
+					 (n->writes && n->writes * 2ULL >= writes[a]);
+			own = &named_by[a * CANDIDATES];
+			if (!x->percpu && naming[a * CANDIDATES + a].faults * 4ULL < x->faults)
+				linked |= own[b] && own[b] * 4 >= own[a];
+			if (linked)
 				join(l, a, b);
 		}
 	}
 	free(callers);
+	free(named_by);
 	free(naming);
 	free(writes);
 }
@@ -385,6 +423,7 @@ void layout_read(struct layout *l, struct faults *f, u64 window_ns)
 		if (a->object == l->nr_objects)
 			add_object(l, s);
 		l->objects[a->object].faults++;
+		l->objects[a->object].remote += one->node != one->home;
 	}
 	nr_stock = pages.nr;
 	nr_own = own.nr;
@@ -444,6 +483,9 @@ static void refuse_companions(struct layout *l)
 				snprintf(l->objects[i].refused, sizeof(l->objects[i].refused),
 					 "it has to stay with %.60s, which cannot move",
 					 l->objects[j].symbol->name);
+		if (!*l->objects[i].refused && set.nr > 1 && l->objects[i].percpu)
+			snprintf(l->objects[i].refused, sizeof(l->objects[i].refused),
+				 "other nodes access more than it on its page");
 		if (!*l->objects[i].refused && set.nr > 1 && set.lines * LINE > PAGE_SIZE)
 			snprintf(l->objects[i].refused, sizeof(l->objects[i].refused),
 				 "what has to stay with it does not fit a page");

@@ -482,10 +482,13 @@ static void place_plain(struct found *d, const char *group)
 		token = &t->token[behind_name(d)];
 		put(f, token->line, token->at + token->len, 0, words, TAB);
 	}
-	/* What is changed directly behind a block is asked to keep a distance. */
-	if (token->line && (!strcmp(f->line[token->line - 1].now, "}") ||
-			    !strcmp(f->line[token->line - 1].now, "};")))
-		add_before(f, token->line, "");
+}
+
+/* What is changed directly behind a block has to keep a distance, says checkpatch. */
+static void keep_distance(struct file *f, size_t line)
+{
+	if (line && (!strcmp(f->line[line - 1].now, "}") || !strcmp(f->line[line - 1].now, "};")))
+		add_before(f, line, "");
 }
 
 static const char *place(const char *file, int line, const char *name, bool percpu,
@@ -500,6 +503,8 @@ static const char *place(const char *file, int line, const char *name, bool perc
 			place_percpu(&d);
 		else
 			place_plain(&d, group);
+		keep_distance(d.text.file,
+			      d.text.token[d.macro == SIZE_MAX ? d.name : d.macro].line);
 		if (!include_header(d.text.file))
 			why = "its file includes nothing, as one that another includes";
 	}

@@ -158,6 +158,17 @@ const struct symbol *symbols_find_percpu(u64 offset)
 }
 
 /**
+ * symbols_nth() - all symbols of the image in turn
+ * @i:		from 0 on
+ *
+ * Return: the symbol, or NO_SYMBOL after the last.
+ */
+const struct symbol *symbols_nth(size_t i)
+{
+	return i < image.nr ? &image.symbol[i] : NO_SYMBOL;
+}
+
+/**
  * symbols_is_percpu() - whether each CPU has one
  * @s:		a variable of the image
  *
