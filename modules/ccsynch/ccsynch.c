@@ -266,8 +266,8 @@ static u32 now_serving(struct ccsynch_table *t)
 
 /*
  * How long until those who are @ahead have had the lock, if they hold it as long as it was held
- * of late, and somewhat more; and no less than a look costs that is too early.  Much more would make
- * the others late in turn, who do the same.
+ * of late, and somewhat more; and no less than a look costs that is too early.  Much more would
+ * make the others late in turn, who do the same.
  * Each look that was too early adds.  When the holder got the lock may be by another clock, so
  * that is not relied on.
  */

@@ -99,7 +99,7 @@ struct ccsynch_global {
 	u32 since;	/* when its holder saw that it has it, if that had to wait; or 0 */
 	u32 hold;	/* so long it was held of late */
 	u32 cost;	/* so long it and what it protects took to come, the last time; all ns */
-	u32 left;	/* nobody holds it, although a ticket is served: 1 and how long it was held */
+	u32 left;	/* nobody holds it, but a ticket is served: 1 and how long it was held */
 };
 
 /*
