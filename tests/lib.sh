@@ -438,7 +438,7 @@ insns_like() {
 
 # node_stat FILE NODE KEY: a counter of one node; total FILE KEY: the sum over all nodes
 node_stat() { grep -o "\"$3\": *[0-9]*" "$1" | awk -v n="$2" 'NR == n + 1 { print $NF }'; }
-total() { grep -o "\"$2\": *[0-9]*" "$1" | awk '{ sum += $NF } END { print sum + 0 }'; }
+total() { grep -o "\"$2\": *[0-9]*" "$1" | awk '{ sum += $NF } END { printf "%.0f\n", sum }'; }
 
 # node_err N: what spanvm of a node said
 node_err() { cat "$(job_dir "$(span_host "$1")" "${span_jobs[$1]}")/err"; }
