@@ -27,7 +27,9 @@ static void vary(unsigned int how)
 	ccsynch_params = usual;
 	if (!how)
 		return;
-	ccsynch_params = (struct ccsynch_params){ 1 + how % 3, 1 + how / 3 % 4, how / 12 % 3, how / 36 };
+	ccsynch_params = (struct ccsynch_params){
+		1 + how % 3, 1 + how / 3 % 4, how / 12 % 3, how / 36
+	};
 }
 
 /* As if the CPU were deep in others' requests. */
