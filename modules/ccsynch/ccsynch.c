@@ -30,9 +30,6 @@
 #define PAUSE_MIN	250U
 #define PAUSE_MAX	1000000U
 
-/* So long, ns, a head expects its node's last combiner to be about to leave the global lock. */
-#define LEAVES_MAX	20000U
-
 /* Tenures that last by time have so many times the operations at most: a clock may stand still. */
 #define STRETCH_MAX	64U
 
@@ -303,19 +300,16 @@ static void was_held(struct ccsynch_global *g, u32 ns)
 /*
  * Wait until a ticket is served, or is the next and the lock was left; @seen was served when it was
  * taken.  A look too early costs the holder a transfer, and is one itself; a look too late leaves
- * the lock idle.  With @near the holder may be about to leave it on this node.
+ * the lock idle.
  *
  * Return: how often it looked; in @came, when the last look began, or 0.
  */
-static unsigned int wait_turn(struct ccsynch_table *t, u32 ticket, u32 seen, bool near, u32 *came)
+static unsigned int wait_turn(struct ccsynch_table *t, u32 ticket, u32 seen, u32 *came)
 {
 	struct ccsynch_global *g = t->global;
 	u32 ahead = ticket - seen, look = 0, left;
-	u64 until = local_clock() + LEAVES_MAX, rounds = LEAVES_MAX;
 	unsigned int looks = 0;
 
-	while (near && !READ_ONCE(g->left) && now_serving(t) == seen && !passed(until, &rounds))
-		cpu_relax();
 	while (ahead) {
 		left = ahead == 1 && READ_ONCE(g->left) ? take_left(g) : 0;
 		if (left) {
@@ -349,7 +343,7 @@ static void lock_global(struct ccsynch *cs, unsigned long ip)
 	if (ticket != seen) {
 		lock_contended(&cs->dep_map, ip);
 		trace_contention_begin(cs, LCB_F_SPIN);
-		wait_turn(t, ticket, seen, false, &came);
+		wait_turn(t, ticket, seen, &came);
 		trace_contention_end(cs, 0);
 	}
 	lock_acquired(&cs->dep_map, ip);
@@ -394,8 +388,7 @@ static bool enter(struct ccsynch *cs, struct ccsynch_node *node, struct ccsynch_
 	enum ccsynch_state state = CCSYNCH_HEAD;
 	struct ccsynch_table *t = cs->table;
 	struct ccsynch_record *prev;
-	bool waited, near = false;
-	u32 had;
+	bool waited;
 
 	rec->next = NULL;
 	rec->state = CCSYNCH_WAITS;
@@ -413,10 +406,8 @@ static bool enter(struct ccsynch *cs, struct ccsynch_node *node, struct ccsynch_
 	if (state == CCSYNCH_HEAD && node->left && take_left(t->global))
 		state = CCSYNCH_OWNER;
 	if (state == CCSYNCH_HEAD) {
-		had = node->ticket;
 		node->ticket = take_ticket(t);
 		node->seen = now_serving(t);
-		near = node->left && node->seen == had;
 	}
 	if (state == CCSYNCH_HEAD || state == CCSYNCH_TICKET) {
 		node->came = 0;
@@ -427,8 +418,7 @@ static bool enter(struct ccsynch *cs, struct ccsynch_node *node, struct ccsynch_
 				trace_contention_begin(cs, LCB_F_SPIN);
 				waited = true;
 			}
-			node->looks += wait_turn(t, node->ticket, node->seen, near,
-						 &node->came);
+			node->looks += wait_turn(t, node->ticket, node->seen, &node->came);
 		}
 		node->served = 0;
 		node->tenures++;
@@ -510,27 +500,36 @@ static unsigned long combine(struct ccsynch_table *t, struct ccsynch_node *node,
 	unsigned long result = t->op(t->state, rec->arg);
 	struct ccsynch_record *at = rec, *next;
 	unsigned int ops = 1, uncounted = 1;
-	bool leave = false;
+	bool left;
 
 	if (node->came)
 		began(t, node);
 	for (;;) {
+		left = false;
 		if (!READ_ONCE(at->next)) {
 			/* When the queue is empty the page may be another's. */
 			count_ops(node, uncounted);
 			uncounted = 0;
-			leave = !tenure_over(t, node);
-			node->left = leave;
+			left = !tenure_over(t, node);
+			node->left = left;
+			/* First left, then empty: who finds the queue empty finds the lock. */
+			if (left)
+				leave_global(t);
 		}
 		next = next_record(node, at);
 		if (at != rec)
 			/* The result can be seen by who sees this; the record is gone then. */
 			smp_store_release(&at->state, CCSYNCH_DONE);
 		if (!next) {
-			if (leave)
-				leave_global(t);
-			else
+			if (!left)
 				unlock_global(t);
+			return result;
+		}
+		if (left && !take_left(t->global)) {
+			/* Another node has it: somebody came too late. */
+			node->left = false;
+			/* It comes after what this one did in the node's page. */
+			smp_store_release(&next->state, CCSYNCH_HEAD);
 			return result;
 		}
 		if (next->plain || ops == t->batch)

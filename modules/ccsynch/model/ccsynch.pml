@@ -5,8 +5,8 @@
  * Each access of ccsynch.c to shared memory is a step of its own, but for those that nobody else
  * can meet: of a record before it is in the queue, of what only the holder of the global lock
  * touches.  Those, and what is the thread's own, go with the step before or after.  Spinning is
- * waiting for the condition.  What only delays is left out: the back-off, and waiting for who is
- * about to leave the lock.  So is what only makes a tenure some times as long.
+ * waiting for the condition.  What only delays is left out: the back-off; so is what only makes a
+ * tenure some times as long.
  *
  * Promela here		C
  * user			a thread that makes requests; a record is its CPU's, so its number is the
@@ -56,8 +56,10 @@
 #define R_TICKET	2	/* the lock goes to the other node, and the next record waits */
 #define R_LEFT		3	/* the lock that was left stays on its node */
 #define R_NEXT		4	/* the other node, whose turn is next, takes it */
-#define R_RACE		5	/* somebody has the tail and has not linked itself */
-#define R_OTHERS	6	/* a combiner runs another's operation */
+#define R_BACK		5	/* who left the lock takes it back, for somebody has come */
+#define R_LOST		6	/* the same, but the other node has it */
+#define R_RACE		7	/* somebody has the tail and has not linked itself */
+#define R_OTHERS	8	/* a combiner runs another's operation */
 
 #ifndef USERS
 #define USERS 4		/* or 3: the second node has one */
@@ -176,22 +178,37 @@ inline combine()
 			:: nxt[at] == NONE ->
 				leave = served[n] < TENURE || PLANT == P_UNBOUNDED;
 				here[n] = leave
-			:: else
+			:: else -> leave = false
 			fi;
 			if
 			:: PLANT == P_LATE_NEXT && at != id -> state[at] = DONE
 			:: else
 			fi
 		}
+		if
+		:: leave -> atomic { gives(); left = true }
+		:: else
+		fi;
 		next_record(at);
 		if
 		:: at != id -> atomic { reach(R_OTHERS); state[at] = DONE }
 		:: else
 		fi;
 		if
-		:: gone && leave -> atomic { gives(); left = true }; break
+		:: !gone && leave ->
+			atomic {
+				if
+				:: left -> take_left(); leave = false; reach(R_BACK)
+				:: else -> here[n] = false
+				fi
+			}
+		:: else
+		fi;
+		if
+		:: gone && leave -> break
 		:: gone && !leave -> unlock_global(); break
-		:: !gone && ((plain[nx] && PLANT != P_PLAIN) || ops == BATCH) -> pass_on(); break
+		:: !gone && leave -> atomic { reach(R_LOST); state[nx] = HEAD; nx = NONE }; break
+		:: !gone && !leave && ((plain[nx] && PLANT != P_PLAIN) || ops == BATCH) -> pass_on(); break
 		:: else -> at = nx; nx = NONE
 		fi
 	od
