@@ -253,6 +253,15 @@ const struct symbol *table_find(const struct table *t, u64 address);
 void table_free(struct table *t);
 
 /* symbols.c */
+/* A symbol as an ELF file has it; @type is STT_* */
+struct elf_symbol {
+	const char *name;
+	u64 start, size;
+	u32 section, type;
+};
+
+Elf *symbols_each(const char *path, int *fd,
+		  void (*seen)(const struct elf_symbol *s, void *arg), void *arg);
 void symbols_read_vmlinux(const char *path);
 void symbols_read_map(const char *path);
 void symbols_free(void);

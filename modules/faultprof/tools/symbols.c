@@ -71,20 +71,26 @@ void symbols_read_map(const char *path)
 }
 
 /**
- * symbols_read_vmlinux() - the symbols of a vmlinux
+ * symbols_each() - the symbols that a vmlinux defines, one after the other
  * @path:	it
+ * @fd:		gets the open file
+ * @seen:	called for each
+ * @arg:	passed on
+ *
+ * Return: the ELF file, which the caller ends before it closes @fd.
  */
-void symbols_read_vmlinux(const char *path)
+Elf *symbols_each(const char *path, int *fd,
+		  void (*seen)(const struct elf_symbol *s, void *arg), void *arg)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	Elf_Scn *section = NULL;
 	GElf_Shdr header;
 	Elf *elf;
 
-	if (fd < 0)
+	*fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (*fd < 0)
 		fail("%s: %s", path, strerror(errno));
 	elf_version(EV_CURRENT);
-	elf = elf_begin(fd, ELF_C_READ_MMAP, NULL);
+	elf = elf_begin(*fd, ELF_C_READ_MMAP, NULL);
 	if (!elf || elf_kind(elf) != ELF_K_ELF)
 		fail("%s: expected an ELF file, the kernel's vmlinux", path);
 	while ((section = elf_nextscn(elf, section))) {
@@ -96,20 +102,38 @@ void symbols_read_vmlinux(const char *path)
 			continue;
 		data = elf_getdata(section, NULL);
 		for (i = 0; data && i < data->d_size / header.sh_entsize; i++) {
-			const char *name;
+			struct elf_symbol s;
 
-			if (!gelf_getsym(data, i, &sym) || sym.st_shndx == SHN_UNDEF ||
-			    GELF_ST_TYPE(sym.st_info) > STT_FUNC)
+			if (!gelf_getsym(data, i, &sym) || sym.st_shndx == SHN_UNDEF)
 				continue;
-			name = elf_strptr(elf, header.sh_link, sym.st_name);
-			if (name)
-				add(sym.st_value, sym.st_size, name);
+			s = (struct elf_symbol){
+				.name = elf_strptr(elf, header.sh_link, sym.st_name),
+				.start = sym.st_value, .size = sym.st_size,
+				.section = sym.st_shndx, .type = GELF_ST_TYPE(sym.st_info),
+			};
+			if (s.name)
+				seen(&s, arg);
 		}
 	}
+	return elf;
+}
+
+static void add_symbol(const struct elf_symbol *s, void *unused)
+{
+	(void)unused;
+	if (s->type <= STT_FUNC)
+		add(s->start, s->size, s->name);
+}
+
+/**
+ * symbols_read_vmlinux() - the symbols of a vmlinux
+ * @path:	it
+ */
+void symbols_read_vmlinux(const char *path)
+{
+	vmlinux = symbols_each(path, &vmlinux_fd, add_symbol, NULL);
 	finish(path);
-	dwarf_read(elf);
-	vmlinux = elf;
-	vmlinux_fd = fd;
+	dwarf_read(vmlinux);
 }
 
 /**

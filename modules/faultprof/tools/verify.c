@@ -9,7 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <gelf.h>
+#include <elf.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -268,49 +268,34 @@ static bool is_name(const char *symbol, const char *name)
 				!symbol[len + strspn(symbol + len, ".0123456789")]);
 }
 
+struct spans {
+	struct span *span;
+	size_t nr;
+};
+
+static void add_span(const struct elf_symbol *s, void *arg)
+{
+	struct spans *to = arg;
+
+	/* A place without a size is nothing that is accessed. */
+	if (s->section >= SHN_LORESERVE || !s->size || !*s->name)
+		return;
+	to->span = grow(to->span, to->nr, sizeof(*to->span));
+	to->span[to->nr++] = (struct span){ strdup(s->name), s->start, s->start + s->size,
+					    s->section };
+}
+
 static struct span *read_spans(const char *path, size_t *nr)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	struct span *spans = NULL;
-	Elf_Scn *section = NULL;
-	GElf_Shdr header;
-	GElf_Sym sym;
-	Elf *elf;
-	size_t i;
+	struct spans spans = { };
+	int fd;
 
-	*nr = 0;
-	if (fd < 0)
-		fail("%s: %s", path, strerror(errno));
-	elf_version(EV_CURRENT);
-	elf = elf_begin(fd, ELF_C_READ_MMAP, NULL);
-	if (!elf || elf_kind(elf) != ELF_K_ELF)
-		fail("%s: expected an ELF file, the kernel's vmlinux", path);
-	while ((section = elf_nextscn(elf, section))) {
-		Elf_Data *data;
-
-		if (!gelf_getshdr(section, &header) || header.sh_type != SHT_SYMTAB)
-			continue;
-		data = elf_getdata(section, NULL);
-		for (i = 0; data && i < data->d_size / header.sh_entsize; i++) {
-			const char *name;
-
-			/* A place without a size is nothing that is accessed. */
-			if (!gelf_getsym(data, i, &sym) || sym.st_shndx == SHN_UNDEF ||
-			    sym.st_shndx >= SHN_LORESERVE || !sym.st_size)
-				continue;
-			name = elf_strptr(elf, header.sh_link, sym.st_name);
-			if (!name || !*name)
-				continue;
-			spans = grow(spans, *nr, sizeof(*spans));
-			spans[(*nr)++] = (struct span){ strdup(name), sym.st_value,
-							sym.st_value + sym.st_size, sym.st_shndx };
-		}
-	}
-	elf_end(elf);
+	elf_end(symbols_each(path, &fd, add_span, &spans));
 	close(fd);
-	if (!*nr)
+	if (!spans.nr)
 		fail("%s: no symbols: expected the kernel's vmlinux", path);
-	return spans;
+	*nr = spans.nr;
+	return spans.span;
 }
 
 /* A variable of a name that begins in the pages that begin with @of's; NULL if there is none. */
