@@ -71,6 +71,7 @@ static u64 *filled;		/* [page][word]: contents with --clear */
 static u64 *held;		/* [page]: somebody looks at all of it, or writes */
 static bool pin, cross, clear;
 static bool failed;
+static pthread_barrier_t start;
 static u64 burst = 24;
 static u64 hold_us, unsafe, policy, timeout_ms = 10000;
 static int control = -1;	/* to the other process */
@@ -291,6 +292,8 @@ static void *run_thread(void *arg)
 {
 	struct thread *t = arg;
 
+	/* Or the first would be through before the last is there. */
+	pthread_barrier_wait(&start);
 	while (!__atomic_load_n(&failed, __ATOMIC_RELAXED)) {
 		u64 page = next_random(&t->seed) % span.pages;
 		unsigned int n = 1 + next_random(&t->seed) % burst, i;
@@ -652,8 +655,12 @@ static void *table(u64 entries)
 static void run_all(void)
 {
 	u64 t0 = now_ns(), last = 0, stuck_since = t0;
-	int i;
+	int i, here = 0;
 
+	for (i = 0; i < nr_threads; i++)
+		here += span.fd[i / threads_per_node] >= 0;
+	if (pthread_barrier_init(&start, NULL, here))
+		tap_bail("no barrier for %d threads", here);
 	for (i = 0; i < nr_threads; i++) {
 		struct thread *t = &thread[i];
 
