@@ -2,9 +2,10 @@
 /*
  * What a kernel's memory is used for, for faultprof: /sys/kernel/debug/faultprof/memory says it in
  * one pass over all pages, a line for each run of pages that are used alike, and for what has
- * a name that only the running kernel knows: each CPU's own data, kernel stacks, and the struct
- * pages themselves.  To be read by who has looked at faults before: reading it touches every
- * struct page, and those of other nodes move for that.
+ * a name that only the running kernel knows: each CPU's own data, kernel stacks, what is mapped
+ * for modules, slabs, and the struct pages themselves.  To be read by who has looked at faults
+ * before: reading it touches every struct page, and those of other nodes move for that.  Slabs are
+ * told apart only by a kernel with the series' CONFIG_FAULTPROF_ATTRIBUTION.
  *
  * It is a snapshot without locks: what changes hands meanwhile may be said wrongly, but nothing is
  * followed that could go away.  Addresses are physical.
@@ -18,9 +19,12 @@
 #include <linux/sched/signal.h>
 #include <linux/sched/task_stack.h>
 #include <linux/seq_file.h>
+#ifdef CONFIG_FAULTPROF_ATTRIBUTION
+#include <linux/slab_layout.h>
+#endif
 
 /* The positions of the file: one for each of these, then one for each section of memory */
-enum { AT_HEAD, AT_PERCPU, AT_STACKS, AT_SECTIONS };
+enum { AT_HEAD, AT_PERCPU, AT_MODULES, AT_STACKS, AT_SECTIONS };
 
 static struct dentry *dir;
 
@@ -78,28 +82,62 @@ static void show_stacks(struct seq_file *m)
 	rcu_read_unlock();
 }
 
+/* Where a kernel address lies, and up to @end how much from there on with it; 0: nowhere */
+static unsigned long mapped(unsigned long at, unsigned long end, u64 *phys)
+{
+	unsigned long size;
+	unsigned int level;
+	pte_t *pte;
+
+	pte = lookup_address(at, &level);
+	if (!pte || !pte_present(*pte) || level > PG_LEVEL_2M)
+		return 0;
+	size = page_level_size(level);
+	*phys = PFN_PHYS(level == PG_LEVEL_2M ? pmd_pfn(*(pmd_t *)pte) : pte_pfn(*pte));
+	*phys += at & (size - 1);
+	return min(size - (at & (size - 1)), end - at);
+}
+
+/*
+ * What modules have: which of each CPU's own data, and where the addresses lie that they are loaded
+ * to.  Which section is at which, /sys/module says.
+ */
+static void show_modules(struct seq_file *m)
+{
+	unsigned long at = MODULES_VADDR, len;
+	struct kset *all = THIS_MODULE->mkobj.kobj.kset;
+	struct kobject *k;
+	u64 phys;
+
+	/* Who is on the list does not go away before it has left that. */
+	spin_lock(&all->list_lock);
+	list_for_each_entry(k, &all->list, entry) {
+		const struct module *mod = container_of(k, struct module_kobject, kobj)->mod;
+
+		if (mod && mod->percpu_size)
+			seq_printf(m, "module-percpu %lx %x %s\n",
+				   (__force unsigned long)mod->percpu, mod->percpu_size, mod->name);
+	}
+	spin_unlock(&all->list_lock);
+	while (at < MODULES_END) {
+		len = mapped(at, MODULES_END, &phys);
+		if (len)
+			seq_printf(m, "mapped %llx %lx %lx\n", phys, len, at);
+		/* Of what is not mapped most is so by page tables that are not there. */
+		at += len ?: pmd_addr_end(at, MODULES_END) - at;
+	}
+}
+
 /* Where the struct pages of a section are */
 static void show_vmemmap(struct seq_file *m, unsigned long pfn)
 {
-	unsigned long at = (unsigned long)pfn_to_page(pfn);
+	unsigned long at = (unsigned long)pfn_to_page(pfn), len;
 	unsigned long end = (unsigned long)(pfn_to_page(pfn) + PAGES_PER_SECTION);
+	u64 phys;
 
-	while (at < end) {
-		unsigned int level;
-		pte_t *pte = lookup_address(at, &level);
-		unsigned long size, len;
-		u64 phys;
-
-		if (!pte || pte_none(*pte) || level > PG_LEVEL_2M)
-			break;
-		size = page_level_size(level);
-		phys = PFN_PHYS(level == PG_LEVEL_2M ? pmd_pfn(*(pmd_t *)pte) : pte_pfn(*pte));
-		phys += at & (size - 1);
-		len = min(size - (at & (size - 1)), end - at);
+	for (; (len = mapped(at, end, &phys)); at += len)
 		seq_printf(m, "vmemmap %llx %lx %llx\n", phys, len,
 			   PFN_PHYS(page_to_pfn((struct page *)at)));
-		at += len;
-	}
 }
 
 /* What a page is used for; @nr gets how many from this one on are known to be used the same way. */
@@ -130,6 +168,29 @@ static const char *use_of(unsigned long pfn, unsigned long *nr)
 	return mapping ? "page-cache" : "pages";
 }
 
+#ifdef CONFIG_FAULTPROF_ATTRIBUTION
+/* Where the objects of each slab are: the first, how far apart, how large */
+static void show_slabs(struct seq_file *m, unsigned long pfn, unsigned long end)
+{
+	struct slab_layout slab;
+	struct page *page;
+
+	for (; pfn < end; pfn++) {
+		page = pfn_to_online_page(pfn);
+		if (!page || !slab_layout_of(page, &slab) || slab.page != page)
+			continue;
+		seq_printf(m, "slab %llx %lx %x %x %x %s\n", PFN_PHYS(pfn),
+			   slab.pages << PAGE_SHIFT, slab.first, slab.stride, slab.size,
+			   slab.cache);
+		pfn += slab.pages - 1;
+	}
+}
+#else
+static void show_slabs(struct seq_file *m, unsigned long pfn, unsigned long end)
+{
+}
+#endif
+
 static void show_section(struct seq_file *m, unsigned long pfn)
 {
 	unsigned long end = min(pfn + PAGES_PER_SECTION, last_pfn()), nr, start = pfn;
@@ -138,6 +199,7 @@ static void show_section(struct seq_file *m, unsigned long pfn)
 	if (!pfn_to_online_page(pfn))
 		return;
 	show_vmemmap(m, pfn);
+	show_slabs(m, pfn, end);
 	for (; pfn < end; pfn += nr) {
 		use = use_of(pfn, &nr);
 		if (use == before)
@@ -179,6 +241,8 @@ static int memory_show(struct seq_file *m, void *v)
 		show_head(m);
 	else if (pos == AT_PERCPU)
 		show_percpu(m);
+	else if (pos == AT_MODULES)
+		show_modules(m);
 	else if (pos == AT_STACKS)
 		show_stacks(m);
 	else
