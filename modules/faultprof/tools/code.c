@@ -5,7 +5,6 @@
  * byte that would say "relative to the instruction", and any four bytes that are an absolute
  * address, are believed.  What is computed elsewhere is not seen.
  */
-#include <gelf.h>
 #include <string.h>
 
 #include "faultprof.h"
@@ -24,39 +23,31 @@ static u32 constant_size(u8 opcode)
 }
 
 /**
- * code_variables() - the variables of the image that a function names, but for per-CPU ones
- * @elf:	the kernel
+ * code_variables() - the variables that a function names, but for per-CPU ones
  * @f:		the function
- * @seen:	called for each, as often as it is named
+ * @seen:	called for each, as often as it is named, with the offset in it
  * @arg:	passed on
  */
-void code_variables(Elf *elf, const struct symbol *f,
-		    void (*seen)(const struct symbol *s, void *arg), void *arg)
+void code_variables(const struct symbol *f,
+		    void (*seen)(const struct symbol *s, u64 offset, void *arg), void *arg)
 {
-	Elf_Scn *section = NULL;
+	const u8 *code = symbols_code(f);
 	const struct symbol *s;
-	GElf_Shdr header;
-	Elf_Data *data;
-	const u8 *code;
+	u64 i, address;
 	s32 value;
-	u64 i;
 
-	while ((section = elf_nextscn(elf, section)))
-		if (gelf_getshdr(section, &header) && header.sh_flags & SHF_EXECINSTR &&
-		    f->start - header.sh_addr < header.sh_size)
-			break;
-	data = section ? elf_rawdata(section, NULL) : NULL;
-	if (!data || data->d_size < f->start + f->size - header.sh_addr)
+	if (!code)
 		return;
-	code = (const u8 *)data->d_buf + (f->start - header.sh_addr);
 	for (i = 2; i + sizeof(value) <= f->size; i++) {
 		memcpy(&value, code + i, sizeof(value));
-		/* The image is in the last 2 GiB. */
-		s = value < 0 ? symbols_find((s64)value) : NO_SYMBOL;
-		if (!s && (code[i - 1] & 0xc7) == 0x05)
-			s = symbols_find(f->start + i + sizeof(value) +
-					 constant_size(code[i - 2]) + value);
+		/* The image and modules are in the last 2 GiB. */
+		address = (s64)value;
+		s = value < 0 ? symbols_find(address) : NO_SYMBOL;
+		if (!s && (code[i - 1] & 0xc7) == 0x05) {
+			address = f->start + i + sizeof(value) + constant_size(code[i - 2]) + value;
+			s = symbols_find(address);
+		}
 		if (s && s != f)
-			seen(s, arg);
+			seen(s, address - s->start, arg);
 	}
 }

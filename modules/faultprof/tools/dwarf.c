@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What debugging information (libdw) adds to the names: the member of a variable that lies at an
- * offset, where the variable is declared, and the source line of an instruction.  A vmlinux
- * without it is no error; then nothing is known here.
+ * What debugging information (libdw) adds to the names: the member of a variable, or of a slab
+ * object, that lies at an offset, where the variable is declared, and the source line of an
+ * instruction.  It is that of a vmlinux and of modules, each at its own addresses.  One without it
+ * is no error; then nothing is known here.
  */
 #include <dwarf.h>
 #include <elfutils/libdw.h>
@@ -16,14 +17,46 @@
 /* A variable and its DIE */
 struct variable {
 	u64 address;
+	Dwarf *dwarf;
 	Dwarf_Off die;
 };
 
-static Dwarf *dwarf;
+/* A structure that slab objects are of; the first of its name */
+struct type {
+	char *name;
+	Dwarf *dwarf;
+	Dwarf_Off die;
+};
+
+static Dwarf **dwarfs;
+static size_t nr_dwarfs;
 static struct variable *variables;
 static size_t nr_variables;
+static struct type *types;
+static size_t nr_types;
 
-static void add_variable(Dwarf_Die *die)
+static const struct type *find_type(const char *name)
+{
+	size_t i;
+
+	for (i = 0; name && i < nr_types; i++)
+		if (!strcmp(types[i].name, name))
+			return &types[i];
+	return NULL;
+}
+
+static void add_type(Dwarf *dwarf, Dwarf_Die *die)
+{
+	const char *name = dwarf_diename(die);
+
+	if (!name || dwarf_hasattr(die, DW_AT_declaration) || !memory_has_type(name) ||
+	    find_type(name))
+		return;
+	types = xrealloc(types, (nr_types + 1) * sizeof(*types));
+	types[nr_types++] = (struct type){ strdup(name), dwarf, dwarf_dieoffset(die) };
+}
+
+static void add_variable(Dwarf *dwarf, Dwarf_Die *die)
 {
 	Dwarf_Attribute attribute;
 	Dwarf_Op *op;
@@ -35,11 +68,12 @@ static void add_variable(Dwarf_Die *die)
 		return;
 	if (!(nr_variables & (nr_variables - 1)))
 		variables = xrealloc(variables, (2 * nr_variables + 1) * sizeof(*variables));
-	variables[nr_variables++] = (struct variable){ op->number, dwarf_dieoffset(die) };
+	variables[nr_variables++] = (struct variable){ op->number, dwarf,
+						       dwarf_dieoffset(die) };
 }
 
-/* A unit's variables, those that are static in its functions included */
-static void add_children(Dwarf_Die *parent, int depth)
+/* A unit's variables, those that are static in its functions included, and its structures */
+static void add_children(Dwarf *dwarf, Dwarf_Die *parent, int depth)
 {
 	Dwarf_Die die;
 
@@ -48,11 +82,14 @@ static void add_children(Dwarf_Die *parent, int depth)
 	do {
 		switch (dwarf_tag(&die)) {
 		case DW_TAG_variable:
-			add_variable(&die);
+			add_variable(dwarf, &die);
+			break;
+		case DW_TAG_structure_type:
+			add_type(dwarf, &die);
 			break;
 		case DW_TAG_subprogram:
 		case DW_TAG_lexical_block:
-			add_children(&die, depth + 1);
+			add_children(dwarf, &die, depth + 1);
 		}
 	} while (!dwarf_siblingof(&die, &die));
 }
@@ -65,20 +102,24 @@ static int by_address(const void *a, const void *b)
 }
 
 /**
- * dwarf_read() - read the debugging information of a vmlinux, if it has any
- * @elf:	it; stays open until dwarf_free()
+ * dwarf_read() - read the debugging information of a file, if it has any
+ * @elf:	it, as vmlinux is or module.c makes it; stays open until dwarf_free()
  */
 void dwarf_read(Elf *elf)
 {
+	Dwarf *dwarf = dwarf_begin_elf(elf, DWARF_C_READ, NULL);
 	Dwarf_Off at = 0, next;
 	size_t header;
 
-	dwarf = dwarf_begin_elf(elf, DWARF_C_READ, NULL);
+	if (dwarf) {
+		dwarfs = xrealloc(dwarfs, (nr_dwarfs + 1) * sizeof(*dwarfs));
+		dwarfs[nr_dwarfs++] = dwarf;
+	}
 	while (dwarf && !dwarf_nextcu(dwarf, at, &next, &header, NULL, NULL, NULL)) {
 		Dwarf_Die unit;
 
 		if (dwarf_offdie(dwarf, at + header, &unit))
-			add_children(&unit, 0);
+			add_children(dwarf, &unit, 0);
 		at = next;
 	}
 	if (nr_variables)
@@ -90,8 +131,15 @@ void dwarf_read(Elf *elf)
  */
 void dwarf_free(void)
 {
+	size_t i;
+
 	free(variables);
-	dwarf_end(dwarf);
+	for (i = 0; i < nr_types; i++)
+		free(types[i].name);
+	free(types);
+	for (i = 0; i < nr_dwarfs; i++)
+		dwarf_end(dwarfs[i]);
+	free(dwarfs);
 }
 
 static bool find(const struct symbol *s, Dwarf_Die *die)
@@ -103,7 +151,7 @@ static bool find(const struct symbol *s, Dwarf_Die *die)
 	if (!nr_variables || !s->link)
 		return false;
 	v = bsearch(&key, variables, nr_variables, sizeof(key), by_address);
-	return v && dwarf_offdie(dwarf, v->die, die);
+	return v && dwarf_offdie(v->dwarf, v->die, die);
 }
 
 /* The type that a DIE names, without typedef, const and volatile */
@@ -113,6 +161,18 @@ static bool type_of(Dwarf_Die *die, Dwarf_Die *type)
 
 	return dwarf_attr_integrate(die, DW_AT_type, &attribute) &&
 	       dwarf_formref_die(&attribute, type) && !dwarf_peel_type(type, type);
+}
+
+/* What an object is of: a variable's type, or that of a slab cache's objects */
+static bool object_type(const struct symbol *s, Dwarf_Die *type)
+{
+	const struct type *t;
+	Dwarf_Die die;
+
+	if (!s->cache)
+		return find(s, &die) && type_of(&die, type);
+	t = find_type(memory_type(s->cache));
+	return t && dwarf_offdie(t->dwarf, t->die, type);
 }
 
 static u64 size_of(Dwarf_Die *type)
@@ -188,8 +248,8 @@ static bool step(Dwarf_Die *type, u64 *offset, char *name, size_t len, u64 *star
 }
 
 /**
- * dwarf_member() - which member of a variable lies at an offset
- * @s:		the variable
+ * dwarf_member() - which member of an object lies at an offset
+ * @s:		a variable or a slab object
  * @offset:	in it
  * @name:	gets it, as ".lock" or "[2].head.next"; empty if nothing is known
  * @len:	room there
@@ -199,12 +259,12 @@ static bool step(Dwarf_Die *type, u64 *offset, char *name, size_t len, u64 *star
 u64 dwarf_member(const struct symbol *s, u64 offset, char *name, size_t len)
 {
 	u64 start, first = offset;
-	Dwarf_Die die, type;
 	size_t used = 0;
+	Dwarf_Die type;
 	int depth;
 
 	*name = 0;
-	if (!find(s, &die) || !type_of(&die, &type))
+	if (!object_type(s, &type))
 		return offset;
 	for (depth = 0; depth < DEPTH && used + 1 < len; depth++) {
 		if (!step(&type, &offset, name + used, len - used, &start))
@@ -217,8 +277,8 @@ u64 dwarf_member(const struct symbol *s, u64 offset, char *name, size_t len)
 }
 
 /**
- * dwarf_declared() - where a variable is declared
- * @s:		the variable
+ * dwarf_declared() - where an object is declared
+ * @s:		a variable; of a slab object it is the type that is
  * @line:	set to the line
  *
  * Return: the file, or NULL if that is not known.
@@ -227,7 +287,9 @@ const char *dwarf_declared(const struct symbol *s, int *line)
 {
 	Dwarf_Die die;
 
-	return find(s, &die) && !dwarf_decl_line(&die, line) ? dwarf_decl_file(&die) : NULL;
+	if (!(s->cache ? object_type(s, &die) : find(s, &die)) || dwarf_decl_line(&die, line))
+		return NULL;
+	return dwarf_decl_file(&die);
 }
 
 /* A file's name as it is from the top of the tree that the unit was built in */
@@ -272,10 +334,96 @@ bool dwarf_definition(const struct symbol *s, struct definition *d)
 	return d->name && d->file;
 }
 
+static void define(Dwarf_Die *die, struct definition *d)
+{
+	*d = (struct definition){ .name = dwarf_diename(die) };
+	d->file = in_tree(die, dwarf_decl_file(die));
+	if (!d->file || dwarf_decl_line(die, &d->line))
+		d->name = NULL;
+}
+
+/* The member behind one, which begins where that one does not */
+static bool next_member(Dwarf_Die *member, Dwarf_Die *next)
+{
+	*next = *member;
+	while (!dwarf_siblingof(next, next))
+		if (dwarf_tag(next) == DW_TAG_member && offset_of(next) != offset_of(member))
+			return true;
+	return false;
+}
+
+static bool first_member(Dwarf_Die *type, Dwarf_Die *member)
+{
+	return dwarf_tag(type) == DW_TAG_structure_type && member_at(type, 0, member);
+}
+
+/**
+ * dwarf_part() - what of an object could be laid apart by its type
+ * @s:		a variable or a slab object
+ * @offset:	in it
+ * @p:		set to the part with this offset
+ *
+ * Return: whether it is a structure, or an array of such, with that part.
+ */
+bool dwarf_part(const struct symbol *s, u64 offset, struct part *p)
+{
+	Dwarf_Die type, inner, member, next;
+	u64 size;
+
+	memset(p, 0, sizeof(*p));
+	if (!object_type(s, &type))
+		return false;
+	p->nr = 1;
+	if (dwarf_tag(&type) == DW_TAG_array_type) {
+		if (!type_of(&type, &inner) || !first_member(&inner, &member))
+			return false;
+		size = size_of(&inner);
+		if (!size || offset >= size_of(&type))
+			return false;
+		p->nr = size_of(&type) / size;
+		p->start = offset / size * size;
+		p->element = true;
+		snprintf(p->name, sizeof(p->name), "[]");
+	} else {
+		if (dwarf_tag(&type) != DW_TAG_structure_type ||
+		    !member_at(&type, offset, &member))
+			return false;
+		p->start = offset_of(&member);
+		snprintf(p->name, sizeof(p->name), ".%s", dwarf_diename(&member) ?: "-");
+		if (next_member(&member, &next))
+			define(&next, &p->next);
+		if (dwarf_hasattr(&member, DW_AT_data_bit_offset) ||
+		    dwarf_hasattr(&member, DW_AT_bit_size))
+			p->refused = "it is a bit field";
+	}
+	define(&member, &p->where);
+	if (!p->where.name)
+		p->refused = "its member has no name";
+	return true;
+}
+
+/**
+ * dwarf_units() - the source files that were compiled
+ * @seen:	called for each
+ * @arg:	passed on
+ */
+void dwarf_units(void (*seen)(const char *file, void *arg), void *arg)
+{
+	Dwarf_Off at, next;
+	size_t header, i;
+	Dwarf_Die unit;
+
+	for (i = 0; i < nr_dwarfs; i++)
+		for (at = 0; !dwarf_nextcu(dwarfs[i], at, &next, &header, NULL, NULL, NULL);
+		     at = next)
+			if (dwarf_offdie(dwarfs[i], at + header, &unit) && dwarf_diename(&unit))
+				seen(in_tree(&unit, dwarf_diename(&unit)), arg);
+}
+
 /**
  * dwarf_known() - whether there is debugging information
  *
- * Return: whether the vmlinux has any variables in it.
+ * Return: whether any file has variables in it.
  */
 bool dwarf_known(void)
 {
@@ -293,8 +441,11 @@ const char *dwarf_line(u64 ip, int *line)
 {
 	Dwarf_Line *where;
 	Dwarf_Die unit;
+	size_t i;
 
-	if (!dwarf || !dwarf_addrdie(dwarf, ip, &unit))
+	for (i = 0; i < nr_dwarfs && !dwarf_addrdie(dwarfs[i], ip, &unit); i++)
+		;
+	if (i == nr_dwarfs)
 		return NULL;
 	where = dwarf_getsrc_die(&unit, ip);
 	return where && !dwarf_lineno(where, line) ? dwarf_linesrc(where, NULL, NULL) : NULL;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * What the parts of faultprof share.  Data flows one way: input.c reads faults; symbols.c knows
- * the guest's kernel, dwarf.c its types, memory.c what it has allocated; profile.c gathers the
- * faults by page and object and judges each page; report.c says it.  Whatever is wrong with an
- * input ends the program with one line and status 1 before anything is written; a wrong option
- * with status 2.
+ * the guest's kernel, module.c its modules, dwarf.c the types of both, memory.c where modules were
+ * loaded to and what is allocated; profile.c gathers the faults by page and object and judges each
+ * page; report.c says it.  Whatever is wrong with an input ends the program with one line and
+ * status 1 before anything is written; a wrong option with status 2.
  */
 #ifndef FAULTPROF_H
 #define FAULTPROF_H
@@ -69,6 +69,7 @@ struct faults {
  * @size:	bytes; that of one without a size ends where the next begins
  * @link:	the address that debugging information has for it
  * @name:	its name
+ * @cache:	the name of the slab cache that it is an object of, one for all of its; or NULL
  * @is_kind:	the name is not of one object but of a kind
  */
 struct symbol {
@@ -76,6 +77,7 @@ struct symbol {
 	u64 size;
 	u64 link;
 	const char *name;
+	const char *cache;
 	bool is_kind;
 };
 
@@ -169,8 +171,32 @@ struct definition {
 };
 
 /**
- * struct object - a variable that may get another place; a per-CPU variable is one
- * @symbol:	it, or its first instance that was seen
+ * struct part - what of an object can be laid apart by its type
+ * @start:	offset of it in the object
+ * @nr:		how many parts alike the object has
+ * @name:	".member"; "[]" for the elements of an array, which are one part each
+ * @element:	it is an element of an array
+ * @where:	the member in the source; of an element, its first
+ * @next:	the member behind it; its name is NULL if there is none, and for an element
+ * @refused:	why it cannot be laid apart, or NULL
+ */
+struct part {
+	u64 start, nr;
+	char name[64];
+	bool element;
+	struct definition where, next;
+	const char *refused;
+};
+
+/**
+ * struct object - what may get another place
+ *
+ * That is a variable, which may be per CPU; a member of a structure, of which there may be several,
+ * or the elements of an array; or the objects of a slab cache.
+ *
+ * @symbol:	it, or the first instance that was seen of it, or of what it is a member of
+ * @part:	what of @symbol it is, or NULL for all of that
+ * @label:	its name, if it is not a variable
  * @where:	in the source
  * @refused:	why its place cannot be changed; empty if it can
  * @faults:	at it
@@ -184,6 +210,8 @@ struct definition {
  */
 struct object {
 	const struct symbol *symbol;
+	struct part *part;
+	char label[128];
 	struct definition where;
 	char refused[160];
 	u64 faults, remote, left, alone, memory;
@@ -238,6 +266,23 @@ static inline u64 count_faults(const struct count *c)
 	return c->reads + c->writes;
 }
 
+/**
+ * struct guest - the files that say what a guest was
+ * @vmlinux:	its kernel, or NULL
+ * @map:	its System.map, or NULL
+ * @memory:	what faultprof.ko said in it, or NULL
+ * @modules:	those of modules
+ * @nr_modules:	how many
+ */
+struct guest {
+	const char *vmlinux, *map, *memory, **modules;
+	size_t nr_modules;
+};
+
+void guest_option(struct guest *g, int o);
+void guest_read(const struct guest *g);
+void guest_free(struct guest *g);
+
 /* input.c */
 void input_read(struct faults *f, const char *path);
 
@@ -260,24 +305,34 @@ struct elf_symbol {
 	u32 section, type;
 };
 
-Elf *symbols_each(const char *path, int *fd,
-		  void (*seen)(const struct elf_symbol *s, void *arg), void *arg);
+Elf *symbols_open(const char *path, const char *what, int *fd);
+void symbols_each(Elf *elf, void (*seen)(const struct elf_symbol *s, void *arg), void *arg);
 void symbols_read_vmlinux(const char *path);
 void symbols_read_map(const char *path);
+void symbols_add_module(Elf *elf, int fd, const struct table *t);
 void symbols_free(void);
-Elf *symbols_elf(void);
 const struct symbol *symbols_find(u64 address);
 const struct symbol *symbols_find_gpa(u64 gpa, u64 *offset);
 const struct symbol *symbols_find_percpu(u64 offset);
 u64 symbols_part(const struct symbol *s, u64 offset);
 const struct symbol *symbols_nth(size_t i);
 bool symbols_is_percpu(const struct symbol *s);
+bool symbols_is_module(const struct symbol *s);
 const char *symbols_section(const struct symbol *s);
+const u8 *symbols_code(const struct symbol *f);
+
+/* module.c */
+void module_read(const char *path);
 
 /* memory.c */
 void memory_read(const char *path);
 const struct symbol *memory_find(u64 gpa, u64 *offset);
 u32 memory_cpus(void);
+u64 memory_section(const char *module, const char *section);
+void memory_set_type(const char *option);
+const char *memory_type(const char *cache);
+bool memory_has_type(const char *type);
+u64 memory_objects(const char *cache);
 void memory_free(void);
 
 /* dwarf.c */
@@ -287,11 +342,13 @@ u64 dwarf_member(const struct symbol *s, u64 offset, char *name, size_t len);
 const char *dwarf_declared(const struct symbol *s, int *line);
 const char *dwarf_line(u64 ip, int *line);
 bool dwarf_definition(const struct symbol *s, struct definition *d);
+bool dwarf_part(const struct symbol *s, u64 offset, struct part *p);
+void dwarf_units(void (*seen)(const char *file, void *arg), void *arg);
 bool dwarf_known(void);
 
 /* code.c */
-void code_variables(Elf *elf, const struct symbol *f,
-		    void (*seen)(const struct symbol *s, void *arg), void *arg);
+void code_variables(const struct symbol *f,
+		    void (*seen)(const struct symbol *s, u64 offset, void *arg), void *arg);
 
 /* profile.c */
 void profile_make(struct profile *p, struct faults *f);
@@ -312,9 +369,14 @@ void layout_free(struct layout *l);
 
 /* source.c */
 #define ALONE	NULL	/* a group's name */
-void source_open(const char *path);
+void source_open(const char *path, bool module);
 bool source_place(const struct definition *d, bool percpu, const char *group, char *why,
 		  size_t len);
+bool source_place_member(const struct definition *d, const struct definition *next, char *why,
+			 size_t len);
+bool source_place_cache(const char *cache, char *why, size_t len);
+const char *source_name(const char *file);
+bool source_changed(void);
 void source_add_group(const char *group);
 void source_write(FILE *f);
 void source_keep(void);

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Which variables should lie elsewhere: alone on pages of their own, or together on one page that
+ * Which objects should lie elsewhere: alone on pages of their own, or together on one page that
  * holds nothing else.  All faults are replayed, in order, through the states that a page has at
- * its nodes, each at the page that its variable would be on; the change that saves most is made,
+ * its nodes, each at the page that its object would be on; the change that saves most is made,
  * and then the next, until none saves enough or memory runs out.
+ *
+ * What is moved is a variable, or the objects of a slab cache, apart from each other.  What would
+ * still be shared then, but less if its members parted, is split: each member that was accessed
+ * is an object by itself, which can only be alone.  The elements of an array are one such object.
  *
  * An access that was a hit is not in the trace, so that of a lock and its data on one page only
  * the first that is accessed is seen.  They must not part: variables of one page stay together if
@@ -91,9 +95,21 @@ static u32 number_of(struct numbers *t, u64 a, u64 b)
 	return t->slot[i].nr - 1;
 }
 
-static void add_object(struct layout *l, const struct symbol *s)
+/* Bytes that its own pages take: those of a part, and of what is before and behind it */
+static u64 memory_for(const struct symbol *s, const struct part *p)
 {
-	const u64 pages = (s->size + PAGE_SIZE - 1) / PAGE_SIZE ?: 1;
+	u64 pages = (s->size + PAGE_SIZE - 1) / PAGE_SIZE ?: 1;
+
+	if (p && p->element)
+		pages = p->nr;
+	else if (p)
+		pages += 2;
+	return pages * PAGE_SIZE * (s->cache ? memory_objects(s->cache) :
+				    symbols_is_percpu(s) ? memory_cpus() : 1);
+}
+
+static void add_object(struct layout *l, const struct symbol *s, const struct part *p)
+{
 	struct object *o;
 
 	/* Room for a power of two */
@@ -103,7 +119,12 @@ static void add_object(struct layout *l, const struct symbol *s)
 	memset(o, 0, sizeof(*o));
 	o->symbol = s;
 	o->percpu = symbols_is_percpu(s);
-	o->memory = pages * PAGE_SIZE * (o->percpu ? memory_cpus() : 1);
+	o->memory = memory_for(s, p);
+	if (p)
+		*(o->part = xzalloc(sizeof(*p))) = *p;
+	if (p || s->cache)
+		snprintf(o->label, sizeof(o->label), "%.60s%s", s->cache ?: s->name,
+			 p ? p->name : "");
 }
 
 /* For qsort(), which passes nothing on */
@@ -207,13 +228,24 @@ struct named {
 	bool seen[CANDIDATES];
 };
 
-static void see_named(const struct symbol *s, void *arg)
+/* Whether an object is at an offset of a variable, or all of that */
+static bool is_at(const struct object *o, const struct symbol *s, u64 offset)
+{
+	struct part p;
+
+	return o->symbol->link == s->link &&
+	       (!o->part || o->part->element ||
+		(dwarf_part(s, offset, &p) && p.start == o->part->start));
+}
+
+static void see_named(const struct symbol *s, u64 offset, void *arg)
 {
 	struct named *n = arg;
 	size_t i;
 
 	for (i = 0; i < candidates(n->l); i++)
-		n->seen[i] |= n->l->objects[i].symbol->link == s->link;
+		if (!n->seen[i])
+			n->seen[i] = is_at(&n->l->objects[i], s, offset);
 }
 
 /* Each function's faults, by object */
@@ -251,7 +283,9 @@ static struct caller *find_callers(size_t *nr)
 
 static bool share_page(const struct symbol *a, const struct symbol *b)
 {
-	return a->link / PAGE_SIZE <= (b->link + b->size - 1) / PAGE_SIZE &&
+	/* What code names is a variable, and what slab objects it means is not known. */
+	return !a->cache && !b->cache &&
+	       a->link / PAGE_SIZE <= (b->link + b->size - 1) / PAGE_SIZE &&
 	       b->link / PAGE_SIZE <= (a->link + a->size - 1) / PAGE_SIZE;
 }
 
@@ -288,7 +322,7 @@ static u32 *count_names(struct layout *l)
 		if (!section || strcmp(section, ".text"))
 			continue;
 		memset(named.seen, 0, sizeof(named.seen));
-		code_variables(symbols_elf(), f, see_named, &named);
+		code_variables(f, see_named, &named);
 		for (a = 0; a < candidates(l); a++)
 			for (b = 0; named.seen[a] && b < candidates(l); b++)
 				named_by[a * CANDIDATES + b] += named.seen[b];
@@ -312,7 +346,7 @@ static void find_companions(struct layout *l)
 	callers = find_callers(&nr_callers);
 	for (i = 0; i < nr_callers; i++) {
 		memset(named.seen, 0, sizeof(named.seen));
-		code_variables(symbols_elf(), callers[i].function, see_named, &named);
+		code_variables(callers[i].function, see_named, &named);
 		for (a = 0; a < candidates(l); a++) {
 			writes[a] += callers[i].writes[a];
 			for (b = 0; callers[i].faults[a] && b < candidates(l); b++) {
@@ -348,6 +382,26 @@ static void find_companions(struct layout *l)
 	free(writes);
 }
 
+/* An access to a page in a state; whether it is a miss */
+static bool touch(struct page_state *p, const struct access *a)
+{
+	bool miss;
+
+	if (!p->known)
+		*p = (struct page_state){ 1ULL << a->home, a->home, true };
+	if (a->write) {
+		miss = p->writer != a->node;
+		p->readers = 1ULL << a->node;
+		p->writer = a->node;
+	} else {
+		miss = !(p->readers & 1ULL << a->node);
+		p->readers |= 1ULL << a->node;
+		if (miss)
+			p->writer = -1;
+	}
+	return miss;
+}
+
 /* Faults if each object is on the page of its unit; those of each object in @left. */
 static u64 replay(const struct layout *l, u64 *left)
 {
@@ -364,18 +418,7 @@ static u64 replay(const struct layout *l, u64 *left)
 		if (o && o->unit)
 			p = l->changes[o->unit - 1].nr == 1 ? &states[nr_stock + a->own] :
 				&states[nr_stock + nr_own + o->unit - 1];
-		if (!p->known)
-			*p = (struct page_state){ 1ULL << a->home, a->home, true };
-		if (a->write) {
-			miss = p->writer != a->node;
-			p->readers = 1ULL << a->node;
-			p->writer = a->node;
-		} else {
-			miss = !(p->readers & 1ULL << a->node);
-			p->readers |= 1ULL << a->node;
-			if (miss)
-				p->writer = -1;
-		}
+		miss = touch(p, a);
 		misses += miss;
 		if (miss && left && o)
 			left[a->object]++;
@@ -391,6 +434,61 @@ static void change_add(struct layout *l)
 	states = xrealloc(states, (nr_stock + nr_own + l->nr_changes) * sizeof(*states));
 }
 
+/* What a fault is at, if that can be moved; NO_SYMBOL if not */
+static const struct symbol *object_of(const struct fault *f, u64 *inner)
+{
+	const struct symbol *s = f->walk ? NO_SYMBOL : symbols_find_gpa(f->gpa, inner);
+
+	return s && !s->is_kind && (s->link || s->cache) ? s : NO_SYMBOL;
+}
+
+/* A variable, or all objects of a slab cache, as a number without gaps */
+static u32 whole_of(struct numbers *wholes, const struct symbol *s)
+{
+	return number_of(wholes, s->cache ? (uintptr_t)s->cache : s->link, 0);
+}
+
+/*
+ * Which variables and caches are split: by whole_of(), those that have misses on pages of their
+ * own of which their parts would not have a good part.
+ */
+static bool *find_split(const struct faults *f)
+{
+	struct numbers wholes = { }, own = { }, parts = { };
+	u64 *whole_misses = xzalloc(f->nr * sizeof(*whole_misses));
+	u64 *part_misses = xzalloc(f->nr * sizeof(*part_misses));
+	struct page_state *of_own = xzalloc(f->nr * sizeof(*of_own));
+	struct page_state *of_part = xzalloc(f->nr * sizeof(*of_part));
+	bool *split = xzalloc(f->nr * sizeof(*split));
+	struct part part;
+	size_t i;
+	u64 inner;
+	u32 n;
+
+	for (i = 0; i < f->nr; i++) {
+		const struct symbol *s = object_of(&f->fault[i], &inner);
+
+		if (!s || symbols_is_percpu(s) || !dwarf_part(s, inner, &part))
+			continue;
+		n = whole_of(&wholes, s);
+		whole_misses[n] += touch(&of_own[number_of(&own, s->start, inner / PAGE_SIZE)],
+					 &accesses[i]);
+		part_misses[n] += touch(&of_part[number_of(&parts, s->start, part.start)],
+					&accesses[i]);
+	}
+	for (n = 0; n < wholes.nr; n++)
+		split[n] = whole_misses[n] >= part_misses[n] + FEW &&
+			   10 * part_misses[n] <= 7 * whole_misses[n];
+	free(whole_misses);
+	free(part_misses);
+	free(of_own);
+	free(of_part);
+	free(wholes.slot);
+	free(own.slot);
+	free(parts.slot);
+	return split;
+}
+
 /**
  * layout_read() - the objects of a trace
  * @l:		the layout
@@ -399,7 +497,9 @@ static void change_add(struct layout *l)
  */
 void layout_read(struct layout *l, struct faults *f, u64 window_ns)
 {
-	struct numbers pages = { }, own = { }, variables = { };
+	struct numbers pages = { }, own = { }, objects = { };
+	struct numbers wholes = { };
+	bool *split;
 	size_t i;
 
 	memset(l, 0, sizeof(*l));
@@ -408,20 +508,35 @@ void layout_read(struct layout *l, struct faults *f, u64 window_ns)
 	nr_accesses = f->nr;
 	for (i = 0; i < f->nr; i++) {
 		const struct fault *one = &f->fault[i];
+
+		accesses[i] = (struct access){ NONE, number_of(&pages, one->page, 0), 0,
+					       symbols_find(one->ip), { }, one->node, one->home,
+					       one->write };
+	}
+	split = find_split(f);
+	for (i = 0; i < f->nr; i++) {
+		const struct fault *one = &f->fault[i];
 		struct access *a = &accesses[i];
 		const struct symbol *s;
-		u64 inner;
+		struct part part;
+		bool has_part;
+		u64 inner, of;
+		u32 n;
 
-		*a = (struct access){ NONE, number_of(&pages, one->page, 0), 0,
-				      symbols_find(one->ip), { }, one->node, one->home,
-				      one->write };
-		s = one->walk ? NO_SYMBOL : symbols_find_gpa(one->gpa, &inner);
-		if (!s || s->is_kind || !s->link)
+		s = object_of(one, &inner);
+		if (!s)
 			continue;
-		a->own = number_of(&own, s->start, inner / PAGE_SIZE);
-		a->object = number_of(&variables, s->link, 0);
+		of = s->cache ? (uintptr_t)s->cache : s->link;
+		/* As find_split() numbers them */
+		has_part = !symbols_is_percpu(s) && dwarf_part(s, inner, &part);
+		n = has_part ? whole_of(&wholes, s) : 0;
+		has_part = has_part && split[n];
+		a->own = number_of(&own, s->start + (has_part ? part.start : 0),
+				   has_part ? 0 : inner / PAGE_SIZE + 1);
+		a->object = number_of(&objects, of, !has_part ? 0 : part.element ? 1 :
+				      part.start + 2);
 		if (a->object == l->nr_objects)
-			add_object(l, s);
+			add_object(l, s, has_part ? &part : NULL);
 		l->objects[a->object].faults++;
 		l->objects[a->object].remote += one->node != one->home;
 	}
@@ -429,7 +544,9 @@ void layout_read(struct layout *l, struct faults *f, u64 window_ns)
 	nr_own = own.nr;
 	free(pages.slot);
 	free(own.slot);
-	free(variables.slot);
+	free(objects.slot);
+	free(wholes.slot);
+	free(split);
 	sort_objects(l);
 	find_near(f, window_ns);
 	find_companions(l);
@@ -486,6 +603,9 @@ static void refuse_companions(struct layout *l)
 		if (!*l->objects[i].refused && set.nr > 1 && l->objects[i].percpu)
 			snprintf(l->objects[i].refused, sizeof(l->objects[i].refused),
 				 "other nodes access more than it on its page");
+		if (!*l->objects[i].refused && set.nr > 1 && l->objects[i].part)
+			snprintf(l->objects[i].refused, sizeof(l->objects[i].refused),
+				 "what it is accessed together with does not move with a member");
 		if (!*l->objects[i].refused && set.nr > 1 && set.lines * LINE > PAGE_SIZE)
 			snprintf(l->objects[i].refused, sizeof(l->objects[i].refused),
 				 "what has to stay with it does not fit a page");
@@ -598,6 +718,21 @@ static bool is_first(const struct layout *l, size_t object)
 	return true;
 }
 
+/* A variable that can share a page with another */
+static bool is_plain(const struct object *o)
+{
+	return !o->percpu && !o->part && !o->symbol->cache;
+}
+
+/* In a module a group is of one file. */
+static bool may_share(const struct object *a, const struct object *b)
+{
+	if (!is_plain(a) || !is_plain(b) ||
+	    symbols_is_module(a->symbol) != symbols_is_module(b->symbol))
+		return false;
+	return !symbols_is_module(a->symbol) || !strcmp(a->where.file, b->where.file);
+}
+
 /* Whether there is such a move: of what is with @a alone if @b is @a, else with what is with @b */
 static bool may_move(const struct layout *l, size_t a, size_t b)
 {
@@ -611,8 +746,8 @@ static bool may_move(const struct layout *l, size_t a, size_t b)
 		return false;
 	if (a == b)
 		return !l->objects[a].unit;
-	return (with_a.lines + with_b.lines) * LINE <= PAGE_SIZE && !l->objects[a].percpu &&
-	       !l->objects[b].percpu && belong(l, a, b);
+	return (with_a.lines + with_b.lines) * LINE <= PAGE_SIZE &&
+	       may_share(&l->objects[a], &l->objects[b]) && belong(l, a, b);
 }
 
 /* The best move there is; false if none is good enough. */
@@ -721,6 +856,8 @@ void layout_free(struct layout *l)
 
 	for (i = 0; i < l->nr_changes; i++)
 		free(l->changes[i].objects);
+	for (i = 0; i < l->nr_objects; i++)
+		free(l->objects[i].part);
 	free(l->changes);
 	free(l->objects);
 	free(accesses);

@@ -160,6 +160,57 @@ u64 number_option(const char *name, const char *text, u64 least, u64 most)
 	return n;
 }
 
+/**
+ * guest_option() - an option that may be v, M, o or T, for what says what a guest was
+ * @g:		what they say
+ * @o:		what next_option() returned
+ */
+void guest_option(struct guest *g, int o)
+{
+	if (o == 'v')
+		g->vmlinux = optarg;
+	if (o == 'M')
+		g->memory = optarg;
+	if (o == 'T')
+		memory_set_type(optarg);
+	if (o != 'o')
+		return;
+	g->modules = xrealloc(g->modules, (g->nr_modules + 1) * sizeof(*g->modules));
+	g->modules[g->nr_modules++] = optarg;
+}
+
+/**
+ * guest_read() - read what the options name
+ * @g:		what they say
+ */
+void guest_read(const struct guest *g)
+{
+	size_t i;
+
+	if (g->nr_modules && !g->memory)
+		usage_error("--module \"%s\": expected --memory, too", g->modules[0]);
+	/* It says what types are asked for, and where modules are. */
+	if (g->memory)
+		memory_read(g->memory);
+	if (g->vmlinux)
+		symbols_read_vmlinux(g->vmlinux);
+	if (g->map)
+		symbols_read_map(g->map);
+	for (i = 0; i < g->nr_modules; i++)
+		module_read(g->modules[i]);
+}
+
+/**
+ * guest_free() - the reverse
+ * @g:		what the options say
+ */
+void guest_free(struct guest *g)
+{
+	symbols_free();
+	memory_free();
+	free(g->modules);
+}
+
 static void help(void)
 {
 	puts("usage: faultprof report [OPTION]... FILE...\n"
@@ -172,12 +223,18 @@ static void help(void)
 	     "  --vmlinux FILE  the guest's kernel, for the names of objects and functions\n"
 	     "  --map FILE      its System.map instead\n"
 	     "  --memory FILE   what else its memory holds: a copy of the guest's\n"
-	     "                  /sys/kernel/debug/faultprof/memory (insmod faultprof.ko)\n"
+	     "                  /sys/kernel/debug/faultprof/memory (insmod faultprof.ko), and of\n"
+	     "                  what grep -H . /sys/module/*/sections/* says there\n"
+	     "  --module FILE   a module of the guest's, *.ko; with --memory; may be given again\n"
+	     "  --struct CACHE=TYPE\n"
+	     "                  what the objects of a slab cache are of, if not of the structure of\n"
+	     "                  its name; may be given again\n"
 	     "  --top N         pages in the text (20)\n"
 	     "  --json FILE     all of it as JSON\n"
 	     "  --svg FILE      a picture: the dearest pages over time, and node by node\n"
 	     "patch: writes patches that let variables have pages of their own, or share one.\n"
-	     "  --vmlinux, --memory as above; that vmlinux with debugging information\n"
+	     "  --vmlinux, --memory, --module, --struct as above; what is to be patched has\n"
+	     "                  debugging information\n"
 	     "  --source DIR    the tree that it was built from, with the series' page layout\n"
 	     "  --output DIR    gets the patches, for git am; may not hold anything\n"
 	     "  --max-memory N  KiB that all of them may cost (16384)\n"
@@ -199,14 +256,16 @@ static int report(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "vmlinux", required_argument, NULL, 'v' },
-		{ "map", required_argument, NULL, 'm' },
 		{ "memory", required_argument, NULL, 'M' },
+		{ "module", required_argument, NULL, 'o' },
+		{ "struct", required_argument, NULL, 'T' },
+		{ "map", required_argument, NULL, 'm' },
 		{ "top", required_argument, NULL, 't' },
 		{ "json", required_argument, NULL, 'j' },
 		{ "svg", required_argument, NULL, 's' },
 		{ }
 	};
-	const char *vmlinux = NULL, *map = NULL, *memory = NULL;
+	struct guest guest = { };
 	const char *json = NULL, *picture = NULL;
 	const char **files = xzalloc(argc * sizeof(*files));
 	size_t top = 20, nr_files = 0, i;
@@ -217,12 +276,9 @@ static int report(int argc, char **argv)
 	while ((o = next_option(argc, argv, options)) != -1) {
 		if (o == 1)
 			files[nr_files++] = optarg;
-		if (o == 'v')
-			vmlinux = optarg;
+		guest_option(&guest, o);
 		if (o == 'm')
-			map = optarg;
-		if (o == 'M')
-			memory = optarg;
+			guest.map = optarg;
 		if (o == 'j')
 			json = optarg;
 		if (o == 's')
@@ -232,16 +288,11 @@ static int report(int argc, char **argv)
 	}
 	for (; optind < argc; optind++)
 		files[nr_files++] = argv[optind];
-	if (vmlinux && map)
-		usage_error("--map \"%s\": expected no --vmlinux beside it", map);
+	if (guest.vmlinux && guest.map)
+		usage_error("--map \"%s\": expected no --vmlinux beside it", guest.map);
 	if (!nr_files)
 		usage_error("no FILE: expected a perf.data or a trace");
-	if (vmlinux)
-		symbols_read_vmlinux(vmlinux);
-	if (map)
-		symbols_read_map(map);
-	if (memory)
-		memory_read(memory);
+	guest_read(&guest);
 	for (i = 0; i < nr_files; i++)
 		input_read(&faults, files[i]);
 	profile_make(&profile, &faults);
@@ -251,8 +302,7 @@ static int report(int argc, char **argv)
 		svg_write(&profile, &faults, picture);
 	report_text(&profile, top);
 	profile_free(&profile);
-	symbols_free();
-	memory_free();
+	guest_free(&guest);
 	free(faults.fault);
 	free(files);
 	return 0;

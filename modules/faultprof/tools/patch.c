@@ -3,6 +3,7 @@
  * faultprof patch: writes what layout.c has chosen as patches, one for each change, that git am
  * takes and a person can review: what was recorded, what is predicted, what it costs, and
  * the command that made it.  Nobody signs them off here.  The folder gets all of them or none.
+ * A change that those before it have made already gets none.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -64,7 +65,7 @@ static void group_name(const struct layout *l, size_t nr, char *buf, size_t len)
 	size_t i;
 	char *s;
 
-	subsystem(l->objects[l->changes[nr].objects[0]].where.file, buf, len);
+	subsystem(l->objects[l->changes[nr].objects[0]].where.file ?: "mm", buf, len);
 	for (i = 0; i < nr; i++) {
 		if (l->changes[i].nr < 2)
 			continue;
@@ -83,6 +84,11 @@ static const struct object *object_of(const struct layout *l, size_t nr, size_t 
 	return &l->objects[l->changes[nr].objects[i]];
 }
 
+static const char *name_of(const struct object *o)
+{
+	return *o->label ? o->label : o->where.name ?: o->symbol->name;
+}
+
 /* "time: keep jiffies_lock, jiffies_seq and 2 more on one page" */
 static void subject_of(const struct layout *l, size_t nr, char *buf, size_t len)
 {
@@ -91,10 +97,15 @@ static void subject_of(const struct layout *l, size_t nr, char *buf, size_t len)
 	size_t i;
 	int n;
 
-	subsystem(first->where.file, buf, len);
+	subsystem(first->where.file ?: "mm", buf, len);
 	n = strlen(buf);
+	if (c->nr == 1 && (first->part ? first->part->element : !!first->symbol->cache)) {
+		snprintf(buf + n, len - n, ": isolate each object of %s on its own page",
+			 name_of(first));
+		return;
+	}
 	if (c->nr == 1) {
-		snprintf(buf + n, len - n, ": isolate %s on %s", first->where.name,
+		snprintf(buf + n, len - n, ": isolate %s on %s", name_of(first),
 			 first->symbol->size > PAGE_SIZE ? "pages of its own" : "its own page");
 		return;
 	}
@@ -124,6 +135,27 @@ static void write_command(FILE *f)
 	fprintf(f, "\n");
 }
 
+/* What a place is called, if it is not a group */
+static const char *place_of(const struct object *o)
+{
+	return o->part ? "member" : o->symbol->cache ? "cache" : "alone";
+}
+
+/* Edits the source so that an object is alone, or in a group. */
+static bool place_object(const struct object *o, const char *group, char *why, size_t len)
+{
+	const bool module = symbols_is_module(o->symbol);
+	char words[80];
+
+	if (o->part)
+		return source_place_member(&o->where, &o->part->next, why, len);
+	if (o->symbol->cache)
+		return source_place_cache(o->symbol->cache, why, len);
+	/* The kernel's linker script knows its groups, and each has an attribute. */
+	snprintf(words, sizeof(words), module ? "(%.64s)" : "_%.64s", group ?: "");
+	return source_place(&o->where, o->percpu, group ? words : ALONE, why, len);
+}
+
 static void write_message(const struct layout *l, size_t nr, const char *group, FILE *f)
 {
 	const struct change *c = &l->changes[nr];
@@ -142,13 +174,15 @@ static void write_message(const struct layout *l, size_t nr, const char *group, 
 	for (i = 0; c->nr > 1 && i < c->nr; i++)
 		fprintf(f, "    %-30s %9llu\n", object_of(l, nr, i)->where.name,
 			object_of(l, nr, i)->faults);
+	if (object_of(l, nr, 0)->part)
+		fprintf(f, "\nIts structure grows by whole pages, wherever there is one.\n");
 	fprintf(f, "\n%llu faults were recorded, and are %llu by replay. Memory: %llu KiB.\n\n",
 		l->faults, l->replayed, c->memory / 1024);
 	write_command(f);
 	fputc('\n', f);
 	for (i = 0; i < c->nr; i++)
-		fprintf(f, "Page-layout: %s %s\n", group ?: "alone",
-			object_of(l, nr, i)->where.name);
+		fprintf(f, "Page-layout: %s %s\n", group ?: place_of(object_of(l, nr, i)),
+			name_of(object_of(l, nr, i)));
 }
 
 /* One patch, as git format-patch writes it */
@@ -173,11 +207,16 @@ static void write_patch(const struct layout *l, size_t nr, const char *dir, cons
 	snprintf(path, sizeof(path), "%s/%04u-%s.patch", dir, (u32)nr + 1, slug);
 	group_name(l, nr, group, sizeof(group));
 	for (i = 0; i < c->nr; i++)
-		if (!source_place(&object_of(l, nr, i)->where, object_of(l, nr, i)->percpu,
-				  c->nr > 1 ? group : ALONE, why, sizeof(why)))
-			fail("%s: %s", object_of(l, nr, i)->where.name, why);
-	if (c->nr > 1)
+		if (!place_object(object_of(l, nr, i), c->nr > 1 ? group : ALONE, why,
+				  sizeof(why)))
+			fail("%s: %s", name_of(object_of(l, nr, i)), why);
+	if (c->nr > 1 && !symbols_is_module(object_of(l, nr, 0)->symbol))
 		source_add_group(group);
+	if (!source_changed()) {
+		printf("%5s  %10llu %10llu %8s  %s: those before do that, too\n", "-",
+		       c->own_faults, c->own_left, "-", subject);
+		return;
+	}
 	f = fopen(path, "we");
 	if (!f)
 		fail("%s: %s", path, strerror(errno));
@@ -249,7 +288,7 @@ static void print_reason(const struct layout *l, const struct object *o)
 		       o->memory / 1024);
 	else if (with)
 		printf("it stays with %s, and together they would save %llu\n",
-		       with->where.name ?: with->symbol->name, gain);
+		       name_of(with), gain);
 	else if (10 * gain < 3 * o->left)
 		printf("TRUE sharing: of its own faults it would save %llu\n", gain);
 	else
@@ -266,31 +305,47 @@ static void print_left_alone(const struct layout *l)
 
 		if (o->unit)
 			continue;
-		printf("%-32s %8llu  ", o->where.name ?: o->symbol->name, o->faults);
+		printf("%-32s %8llu  ", name_of(o), o->faults);
 		print_reason(l, o);
 	}
+}
+
+/* Where an object stands in the source.  NULL, or why it is not known, or cannot be changed. */
+static const char *find_object(struct object *o)
+{
+	static const char *const known[] = { ".data", ".bss", ".data..percpu" };
+	static char why[96];
+	const char *section;
+	size_t i;
+
+	if (o->part) {
+		o->where = o->part->where;
+		o->part->next.file = source_name(o->part->next.file);
+	} else if (!o->symbol->cache && !dwarf_definition(o->symbol, &o->where)) {
+		return "no debugging information says where it is defined";
+	}
+	o->where.file = source_name(o->where.file);
+	o->where.extern_file = source_name(o->where.extern_file);
+	if (o->part)
+		return o->part->refused;
+	if (o->symbol->cache)
+		return NULL;
+	section = symbols_section(o->symbol);
+	for (i = 0; i < ARRAY_SIZE(known) && (!section || strcmp(section, known[i])); i++)
+		;
+	snprintf(why, sizeof(why), "it is in the section %s", section ?: "of nothing");
+	return i < ARRAY_SIZE(known) ? NULL : why;
 }
 
 /* Whether the place of an object can be changed */
 static void check_object(struct object *o)
 {
-	const char *section = symbols_section(o->symbol);
-	const char *const known[] = { ".data", ".bss", ".data..percpu" };
-	size_t i;
+	const char *why = find_object(o);
 
-	if (!dwarf_definition(o->symbol, &o->where)) {
-		snprintf(o->refused, sizeof(o->refused),
-			 "no debugging information says where it is defined");
-		return;
-	}
-	for (i = 0; i < ARRAY_SIZE(known) && (!section || strcmp(section, known[i])); i++)
-		;
-	if (i == ARRAY_SIZE(known)) {
-		snprintf(o->refused, sizeof(o->refused), "it is in the section %s",
-			 section ?: "of nothing");
-		return;
-	}
-	source_place(&o->where, o->percpu, ALONE, o->refused, sizeof(o->refused));
+	if (why)
+		snprintf(o->refused, sizeof(o->refused), "%s", why);
+	else
+		place_object(o, ALONE, o->refused, sizeof(o->refused));
 	source_undo();
 }
 
@@ -324,16 +379,19 @@ int patch(int argc, char **argv)
 	static const struct option options[] = {
 		{ "vmlinux", required_argument, NULL, 'v' },
 		{ "memory", required_argument, NULL, 'M' },
+		{ "module", required_argument, NULL, 'o' },
+		{ "struct", required_argument, NULL, 'T' },
 		{ "source", required_argument, NULL, 's' },
-		{ "output", required_argument, NULL, 'o' },
+		{ "output", required_argument, NULL, 'O' },
 		{ "max-memory", required_argument, NULL, 'm' },
 		{ "window", required_argument, NULL, 'w' },
 		{ }
 	};
-	const char *vmlinux = NULL, *memory = NULL, *source = NULL, *output = NULL;
+	const char *source = NULL, *output = NULL;
 	static const char **inputs;
 	u64 max_memory = MAX_MEMORY, window = WINDOW;
 	struct faults faults = { };
+	struct guest guest = { };
 	struct layout layout;
 	size_t nr = 0, i;
 	int o;
@@ -345,13 +403,10 @@ int patch(int argc, char **argv)
 	while ((o = next_option(argc, argv, options)) != -1) {
 		if (o == 1)
 			inputs[nr++] = optarg;
-		if (o == 'v')
-			vmlinux = optarg;
-		if (o == 'M')
-			memory = optarg;
+		guest_option(&guest, o);
 		if (o == 's')
 			source = optarg;
-		if (o == 'o')
+		if (o == 'O')
 			output = optarg;
 		if (o == 'm')
 			max_memory = number_option("max-memory", optarg, 0, 1 << 30);
@@ -360,21 +415,19 @@ int patch(int argc, char **argv)
 	}
 	for (; optind < argc; optind++)
 		inputs[nr++] = argv[optind];
-	if (!vmlinux || !source || !output)
-		usage_error("no --%s: expected it", !vmlinux ? "vmlinux" :
+	if (!guest.vmlinux || !source || !output)
+		usage_error("no --%s: expected it", !guest.vmlinux ? "vmlinux" :
 			    !source ? "source" : "output");
 	if (!nr)
 		usage_error("no FILE: expected a perf.data or a trace");
 	git_config("user.name", name, sizeof(name));
 	git_config("user.email", email, sizeof(email));
 	check_output(output);
-	source_open(source);
-	symbols_read_vmlinux(vmlinux);
+	source_open(source, guest.nr_modules);
+	guest_read(&guest);
 	if (!dwarf_known())
 		fail("%s: no debugging information: expected a kernel with CONFIG_DEBUG_INFO",
-		     vmlinux);
-	if (memory)
-		memory_read(memory);
+		     guest.vmlinux);
 	for (i = 0; i < nr; i++)
 		input_read(&faults, inputs[i]);
 	layout_read(&layout, &faults, window * 1000);
@@ -385,8 +438,7 @@ int patch(int argc, char **argv)
 	print_left_alone(&layout);
 	layout_free(&layout);
 	source_close();
-	symbols_free();
-	memory_free();
+	guest_free(&guest);
 	free(faults.fault);
 	free(inputs);
 	free(command);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Edits a kernel's source so that a variable gets another place, and says what was edited as a
- * diff.  Only definitions whose form is known are touched: a name with its array bounds, or one of
- * the macros below, with attributes that say nothing of the place or are known to be replaced.
+ * Edits the source of a kernel, or of a module, so that a variable, a member of a structure or the
+ * objects of a slab cache get another place, and says what was edited as a diff.  Only definitions
+ * whose form is known are touched: a name with its array bounds, or one of the macros below, with
+ * attributes that say nothing of the place or are known to be replaced; kmem_cache_create().
  * Nothing is written to the tree: edits stay in memory, on top of each other, until
  * source_close().
  */
@@ -51,6 +52,7 @@ struct text {
 };
 
 static const char *tree;
+static char tree_path[4096];		/* the same, from the root */
 static struct file *files;
 
 /* What defines one variable, whose attributes may stand before it */
@@ -459,7 +461,7 @@ static void place_plain(struct found *d, const char *group)
 	char words[256], stock[64];
 
 	if (group)
-		snprintf(words, sizeof(words), "__page_group_%s", group);
+		snprintf(words, sizeof(words), "__page_group%s", group);
 	else
 		snprintf(words, sizeof(words), "__page_alone");
 	if (d->section != SIZE_MAX) {
@@ -491,6 +493,188 @@ static void keep_distance(struct file *f, size_t line)
 		add_before(f, line, "");
 }
 
+/* Whether a member's structure may grow: @i is a token of it.  NULL, or why not. */
+static const char *check_structure(const struct text *t, size_t i)
+{
+	static char why[128];
+	size_t open = i, close = i;
+	int depth = 0;
+
+	while (open > 0 && (depth || !is_one_of(t, open, "{"))) {
+		depth += is_one_of(t, open, "}");
+		depth -= is_one_of(t, open, "{") && depth;
+		open--;
+	}
+	if (!is_one_of(t, open, "{") || !open)
+		return "its structure is not of a simple form";
+	if (is_token(t, open - 1, "union") || (open > 1 && is_token(t, open - 2, "union")))
+		return "it is part of a union";
+	if (!is_token(t, open - 1, "struct") && !(open > 1 && is_token(t, open - 2, "struct")))
+		return "its structure is not of a simple form";
+	for (depth = 0; close < t->nr && (depth || !is_one_of(t, close, "}")); close++) {
+		depth += is_one_of(t, close, "{");
+		depth -= is_one_of(t, close, "}") && depth;
+	}
+	for (close++; close < t->nr && !is_one_of(t, close, ";={,"); close++) {
+		const char *word = token_text(t, close);
+		const u32 len = t->token[close].len;
+
+		snprintf(why, sizeof(why), "what %.*s means for its structure is not known",
+			 (int)len, word);
+		if (len > 2 && !strncmp(word, "__", 2) && !is_in(harmless, word, len))
+			return why;
+	}
+	return NULL;
+}
+
+/* Lets a member begin a page.  NULL, or why it cannot. */
+static const char *place_member(const struct definition *d)
+{
+	struct found found = { };
+	struct text *t = &found.text;
+	static char why[128];
+	const char *wrong;
+	size_t i;
+
+	snprintf(why, sizeof(why), "%.80s is not in the source", d->file);
+	t->file = open_file(d->file);
+	if (!t->file)
+		return why;
+	read_tokens(t, t->file);
+	snprintf(why, sizeof(why), "%.80s:%d does not name it", d->file, d->line);
+	found.name = find_name(t, d->line, d->name);
+	wrong = found.name == SIZE_MAX ? why : check_structure(t, found.name);
+	for (i = found.name; !wrong && i > 0 && !is_one_of(t, i - 1, ";{}"); i--)
+		;
+	for (found.end = i; !wrong && found.end < t->nr && !is_one_of(t, found.end, ";");
+	     found.end++) {
+		const char *word = token_text(t, found.end);
+		const u32 len = t->token[found.end].len;
+
+		if (is_token(t, found.end, "__page_member"))
+			goto out;
+		snprintf(why, sizeof(why), "what %.*s means for its place is not known", (int)len,
+			 word);
+		if (is_one_of(t, found.end, ",:(){}"))
+			wrong = "its declaration is not of a simple form";
+		else if (len > 2 && !strncmp(word, "__", 2) && !is_in(harmless, word, len))
+			wrong = why;
+	}
+	if (!wrong) {
+		const struct token *token = &t->token[behind_name(&found)];
+
+		put(t->file, token->line, token->at + token->len, 0, "__page_member", TAB);
+		if (!include_header(t->file))
+			wrong = "its file includes nothing, as one that another includes";
+	}
+out:
+	free(t->token);
+	return wrong;
+}
+
+/* An argument of a call: its tokens.  The next begins at @end plus one. */
+struct argument {
+	size_t first, end;
+};
+
+/* The arguments of the call whose parenthesis is at @open; false if they are not @nr. */
+static bool find_arguments(const struct text *t, size_t open, struct argument *a, size_t nr)
+{
+	size_t i, n = 0;
+	int depth = 0;
+
+	a[0].first = open + 1;
+	for (i = open + 1; i < t->nr && !is_one_of(t, i, ";{"); i++) {
+		depth += is_one_of(t, i, "(");
+		if (depth == 0 && is_one_of(t, i, ",)")) {
+			a[n++].end = i;
+			if (is_one_of(t, i, ")"))
+				return n == nr;
+			if (n == nr)
+				return false;
+			a[n].first = i + 1;
+		}
+		depth -= is_one_of(t, i, ")");
+	}
+	return false;
+}
+
+/* Whether a string is what stands behind a token */
+static bool is_string_behind(const struct text *t, size_t i, const char *string)
+{
+	const size_t len = strlen(string);
+	size_t line = t->token[i].line;
+	const char *s = t->file->line[line].now + t->token[i].at + t->token[i].len;
+
+	s += strspn(s, " \t");
+	if (!*s && line + 1 < t->file->nr)
+		s = t->file->line[line + 1].now + strspn(t->file->line[line + 1].now, " \t");
+	return *s == '"' && !strncmp(s + 1, string, len) && s[len + 1] == '"';
+}
+
+/* What the tokens of an argument are, on one line; false if they are on several */
+static bool argument_text(const struct text *t, const struct argument *a, char *buf, size_t len)
+{
+	const struct token *first = &t->token[a->first], *last = &t->token[a->end - 1];
+
+	if (a->end <= a->first || first->line != last->line)
+		return false;
+	return snprintf(buf, len, "%.*s", (int)(last->at + last->len - first->at),
+			token_text(t, a->first)) < (int)len;
+}
+
+/* Where a cache is made */
+struct creation {
+	const char *cache, *wrong;
+	bool found;
+};
+
+static void place_cache(const char *name, void *arg)
+{
+	char align[128], flags[256], with[512];
+	struct argument argument[5], *a;
+	struct creation *c = arg;
+	struct file *f = open_file(source_name(name));
+	const struct token *token;
+	struct text text;
+	size_t i, open;
+	u32 indent;
+
+	if (!f || c->found)
+		return;
+	read_tokens(&text, f);
+	for (i = 0; i + 1 < text.nr && !c->found; i++)
+		c->found = is_token(&text, i, "kmem_cache_create") &&
+			   is_string_behind(&text, i + 1, c->cache);
+	if (!c->found)
+		goto out;
+	open = i;
+	c->wrong = "its kmem_cache_create() is not of a simple form";
+	/* The string is no token: what is before the first comma is nothing. */
+	if (!find_arguments(&text, open, argument, ARRAY_SIZE(argument)) ||
+	    !argument_text(&text, &argument[2], align, sizeof(align)) ||
+	    !argument_text(&text, &argument[3], flags, sizeof(flags)))
+		goto out;
+	c->wrong = "its objects have pages of their own";
+	if (strstr(flags, "SLAB_PAGE_ALONE"))
+		goto out;
+	token = &text.token[open];
+	indent = columns(f->line[token->line].now, token->at + 1);
+	/* From behind, so that what is before stays where it is */
+	a = &argument[3];
+	token = &text.token[a->first];
+	snprintf(with, sizeof(with), "%s%sSLAB_PAGE_ALONE", strcmp(flags, "0") ? flags : "",
+		 strcmp(flags, "0") ? " | " : "");
+	put(f, token->line, token->at, strlen(flags), with, indent);
+	a = &argument[2];
+	token = &text.token[a->first];
+	snprintf(with, sizeof(with), "page_alone_align(%s)", align);
+	put(f, token->line, token->at, strlen(align), with, indent);
+	c->wrong = include_header(f) ? NULL : "its file includes nothing";
+out:
+	free(text.token);
+}
+
 static const char *place(const char *file, int line, const char *name, bool percpu,
 			 const char *group, bool is_extern)
 {
@@ -513,18 +697,23 @@ static const char *place(const char *file, int line, const char *name, bool perc
 }
 
 /**
- * source_open() - edit the source of a kernel
+ * source_open() - edit the source of a kernel, or of a module
  * @path:	its folder
+ * @module:	a module's will do
  *
- * Ends the program if it is not one whose linker script knows groups.
+ * Ends the program if it is not one whose linker script knows groups; those of modules all do.
  */
-void source_open(const char *path)
+void source_open(const char *path, bool module)
 {
 	struct file *f;
 	size_t i;
 
 	tree = path;
+	if (!realpath(path, tree_path))
+		fail("--source %s: %s", path, strerror(errno));
 	f = open_file(LINKER_SCRIPT);
+	if (module)
+		return;
 	for (i = 0; f && i < f->nr; i++)
 		if (!strncmp(f->line[i].now, "#define PAGE_GROUPS(", 20) && open_file(ATTRIBUTES))
 			return;
@@ -536,7 +725,7 @@ void source_open(const char *path)
  * source_place() - give a variable its place
  * @d:		where it is defined
  * @percpu:	each CPU has one
- * @group:	the group whose page it shares, or ALONE
+ * @group:	the group whose page it shares, as what stands behind "__page_group", or ALONE
  * @why:	gets the reason why that cannot be done
  * @len:	room there
  *
@@ -558,6 +747,76 @@ bool source_place(const struct definition *d, bool percpu, const char *group, ch
 		wrong = place(d->extern_file, d->extern_line, d->name, percpu, group, true);
 	snprintf(why, len, "%s", wrong ?: "");
 	return !wrong;
+}
+
+/**
+ * source_place_member() - let a member of a structure have pages of its own
+ * @d:		where it is declared
+ * @next:	the member behind it; its name is NULL if there is none
+ * @why:	gets the reason why that cannot be done
+ * @len:	room there
+ *
+ * Return: whether it was done.  If not, source_undo() has to be called.
+ */
+bool source_place_member(const struct definition *d, const struct definition *next, char *why,
+			 size_t len)
+{
+	const char *wrong = NULL;
+
+	if (strstr(d->file, "uapi/"))
+		wrong = "it is part of the interface to user space";
+	if (!wrong)
+		wrong = place_member(d);
+	if (!wrong && next->name)
+		wrong = place_member(next);
+	snprintf(why, len, "%s", wrong ?: "");
+	return !wrong;
+}
+
+/**
+ * source_place_cache() - let each object of a slab cache have pages of its own
+ * @cache:	its name
+ * @why:	gets the reason why that cannot be done
+ * @len:	room there
+ *
+ * Return: whether it was done.  If not, source_undo() has to be called.
+ */
+bool source_place_cache(const char *cache, char *why, size_t len)
+{
+	struct creation c = { .cache = cache };
+
+	dwarf_units(place_cache, &c);
+	if (!c.found)
+		c.wrong = "no kmem_cache_create() with its name is in the source";
+	snprintf(why, len, "%s", c.wrong ?: "");
+	return !c.wrong;
+}
+
+/**
+ * source_name() - a file's name from the top of the source
+ * @file:	the same, or from the root, as debugging information has it for modules
+ *
+ * Return: its name.
+ */
+const char *source_name(const char *file)
+{
+	const size_t len = strlen(tree_path);
+
+	return file && !strncmp(file, tree_path, len) && file[len] == '/' ? file + len + 1 : file;
+}
+
+/**
+ * source_changed() - whether source_write() has anything to write
+ *
+ * Return: whether anything has changed since source_keep().
+ */
+bool source_changed(void)
+{
+	const struct file *f;
+
+	for (f = files; f && !f->changed; f = f->next)
+		;
+	return f;
 }
 
 /**

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The guest kernel's functions and variables, from its vmlinux (libelf) or its System.map.  The
- * image is where it was linked to: a guest with KASLR has to be booted with nokaslr.
+ * The guest kernel's functions and variables, from its vmlinux (libelf) or its System.map, and what
+ * module.c adds of its modules.  The image is where it was linked to: a guest with KASLR has to be
+ * booted with nokaslr.  Modules lie behind it, and what each CPU has of them behind what it has of
+ * the image, so that an address is in one of them at most.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,11 +20,19 @@
 /* What of an object can be laid apart, if its members are not known */
 #define BLOCK		64
 
+/* A file, with its sections at the guest's addresses */
+struct elf_file {
+	Elf *elf;
+	int fd;
+};
+
 static struct table image, percpu;
+static struct table *modules;		/* two of each: what is in its memory, and per CPU */
+static size_t nr_modules;
 static u64 image_start, image_end;	/* _text, _end */
 static u64 percpu_end;			/* __per_cpu_end; the section begins at 0 */
-static Elf *vmlinux;
-static int vmlinux_fd = -1;
+static struct elf_file *elf_files;
+static size_t nr_elf_files;
 
 static void add(u64 start, u64 size, const char *name)
 {
@@ -71,28 +81,40 @@ void symbols_read_map(const char *path)
 }
 
 /**
- * symbols_each() - the symbols that a vmlinux defines, one after the other
+ * symbols_open() - open an ELF file
  * @path:	it
+ * @what:	it should be
  * @fd:		gets the open file
- * @seen:	called for each
- * @arg:	passed on
  *
- * Return: the ELF file, which the caller ends before it closes @fd.
+ * What is changed of it in memory is not written.
+ *
+ * Return: it, which the caller ends before it closes @fd.
  */
-Elf *symbols_each(const char *path, int *fd,
-		  void (*seen)(const struct elf_symbol *s, void *arg), void *arg)
+Elf *symbols_open(const char *path, const char *what, int *fd)
 {
-	Elf_Scn *section = NULL;
-	GElf_Shdr header;
 	Elf *elf;
 
 	*fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (*fd < 0)
 		fail("%s: %s", path, strerror(errno));
 	elf_version(EV_CURRENT);
-	elf = elf_begin(*fd, ELF_C_READ_MMAP, NULL);
+	elf = elf_begin(*fd, ELF_C_READ_MMAP_PRIVATE, NULL);
 	if (!elf || elf_kind(elf) != ELF_K_ELF)
-		fail("%s: expected an ELF file, the kernel's vmlinux", path);
+		fail("%s: expected an ELF file, %s", path, what);
+	return elf;
+}
+
+/**
+ * symbols_each() - the symbols that an ELF file defines, one after the other
+ * @elf:	it
+ * @seen:	called for each
+ * @arg:	passed on
+ */
+void symbols_each(Elf *elf, void (*seen)(const struct elf_symbol *s, void *arg), void *arg)
+{
+	Elf_Scn *section = NULL;
+	GElf_Shdr header;
+
 	while ((section = elf_nextscn(elf, section))) {
 		Elf_Data *data;
 		GElf_Sym sym;
@@ -115,7 +137,13 @@ Elf *symbols_each(const char *path, int *fd,
 				seen(&s, arg);
 		}
 	}
-	return elf;
+}
+
+static void add_file(Elf *elf, int fd)
+{
+	elf_files = xrealloc(elf_files, (nr_elf_files + 1) * sizeof(*elf_files));
+	elf_files[nr_elf_files++] = (struct elf_file){ elf, fd };
+	dwarf_read(elf);
 }
 
 static void add_symbol(const struct elf_symbol *s, void *unused)
@@ -131,9 +159,25 @@ static void add_symbol(const struct elf_symbol *s, void *unused)
  */
 void symbols_read_vmlinux(const char *path)
 {
-	vmlinux = symbols_each(path, &vmlinux_fd, add_symbol, NULL);
+	int fd;
+	Elf *elf = symbols_open(path, "the kernel's vmlinux", &fd);
+
+	symbols_each(elf, add_symbol, NULL);
 	finish(path);
-	dwarf_read(vmlinux);
+	add_file(elf, fd);
+}
+
+/**
+ * symbols_add_module() - the symbols of a module
+ * @elf:	it, with its sections at the guest's addresses
+ * @fd:		its file; both are closed by symbols_free()
+ * @t:		two tables, sorted: what is in its memory, and what each CPU has
+ */
+void symbols_add_module(Elf *elf, int fd, const struct table *t)
+{
+	modules = xrealloc(modules, (nr_modules + 1) * 2 * sizeof(*modules));
+	memcpy(&modules[2 * nr_modules++], t, 2 * sizeof(*t));
+	add_file(elf, fd);
 }
 
 /**
@@ -141,22 +185,30 @@ void symbols_read_vmlinux(const char *path)
  */
 void symbols_free(void)
 {
+	size_t i;
+
 	table_free(&image);
 	table_free(&percpu);
+	for (i = 0; i < 2 * nr_modules; i++)
+		table_free(&modules[i]);
+	free(modules);
 	dwarf_free();
-	elf_end(vmlinux);
-	if (vmlinux_fd >= 0)
-		close(vmlinux_fd);
+	for (i = 0; i < nr_elf_files; i++) {
+		elf_end(elf_files[i].elf);
+		close(elf_files[i].fd);
+	}
+	free(elf_files);
 }
 
-/**
- * symbols_elf() - the vmlinux that was read
- *
- * Return: it, until symbols_free(), or NULL.
- */
-Elf *symbols_elf(void)
+/* What modules have at an address; @which of their tables */
+static const struct symbol *find_module(u64 address, int which)
 {
-	return vmlinux;
+	const struct symbol *s = NO_SYMBOL;
+	size_t i;
+
+	for (i = 0; i < nr_modules && !s; i++)
+		s = table_find(&modules[2 * i + which], address);
+	return s;
 }
 
 /**
@@ -167,61 +219,111 @@ Elf *symbols_elf(void)
  */
 const struct symbol *symbols_find(u64 address)
 {
-	return table_find(&image, address);
+	return table_find(&image, address) ?: find_module(address, 0);
 }
 
 /**
- * symbols_find_percpu() - what each CPU has at an offset in the image's per-CPU section
+ * symbols_find_percpu() - what each CPU has at an offset in its own data
  * @offset:	the offset
  *
  * Return: the symbol, or NO_SYMBOL.
  */
 const struct symbol *symbols_find_percpu(u64 offset)
 {
-	return offset < percpu_end ? table_find(&percpu, offset) : NO_SYMBOL;
+	return offset < percpu_end ? table_find(&percpu, offset) : find_module(offset, 1);
 }
 
 /**
- * symbols_nth() - all symbols of the image in turn
+ * symbols_nth() - all symbols of the image and of modules' memory in turn
  * @i:		from 0 on
  *
  * Return: the symbol, or NO_SYMBOL after the last.
  */
 const struct symbol *symbols_nth(size_t i)
 {
-	return i < image.nr ? &image.symbol[i] : NO_SYMBOL;
+	const struct table *t = &image;
+	size_t n;
+
+	for (n = 0; n < nr_modules && i >= t->nr; n++) {
+		i -= t->nr;
+		t = &modules[2 * n];
+	}
+	return i < t->nr ? &t->symbol[i] : NO_SYMBOL;
 }
 
 /**
  * symbols_is_percpu() - whether each CPU has one
- * @s:		a variable of the image
+ * @s:		a variable
  *
  * Return: whether it is a per-CPU variable, or an instance of one.
  */
 bool symbols_is_percpu(const struct symbol *s)
 {
-	return s->link < KERNEL_MAP;
+	return s->link < KERNEL_MAP && !s->cache;
 }
 
 /**
- * symbols_section() - the section that the image has an object in
+ * symbols_is_module() - whether a module has it
+ * @s:		a variable
+ *
+ * Return: whether it is one of a module, and not of the image.
+ */
+bool symbols_is_module(const struct symbol *s)
+{
+	return s->link && find_module(s->link, symbols_is_percpu(s));
+}
+
+/* The section of an object, and the file that has it; NULL if there is none */
+static Elf_Scn *section_of(const struct symbol *s, GElf_Shdr *header, Elf **elf)
+{
+	Elf_Scn *section;
+	size_t i;
+
+	for (i = 0; i < nr_elf_files; i++) {
+		*elf = elf_files[i].elf;
+		section = NULL;
+		while ((section = elf_nextscn(*elf, section)))
+			if (gelf_getshdr(section, header) && header->sh_flags & SHF_ALLOC &&
+			    s->link - header->sh_addr < header->sh_size)
+				return section;
+	}
+	return NULL;
+}
+
+/**
+ * symbols_section() - the section that its file has an object in
  * @s:		the object
  *
  * Return: its name, or NULL.
  */
 const char *symbols_section(const struct symbol *s)
 {
-	Elf_Scn *section = NULL;
 	GElf_Shdr header;
 	size_t names;
+	Elf *elf;
 
-	if (elf_getshdrstrndx(vmlinux, &names))
+	return section_of(s, &header, &elf) && !elf_getshdrstrndx(elf, &names) ?
+	       elf_strptr(elf, names, header.sh_name) : NULL;
+}
+
+/**
+ * symbols_code() - the code of a function
+ * @f:		the function
+ *
+ * Return: as many bytes as @f has; NULL if it has no code.
+ */
+const u8 *symbols_code(const struct symbol *f)
+{
+	GElf_Shdr header;
+	Elf_Scn *section;
+	Elf_Data *data;
+	Elf *elf;
+
+	section = section_of(f, &header, &elf);
+	data = section && header.sh_flags & SHF_EXECINSTR ? elf_rawdata(section, NULL) : NULL;
+	if (!data || data->d_size < f->link + f->size - header.sh_addr)
 		return NULL;
-	while ((section = elf_nextscn(vmlinux, section)))
-		if (gelf_getshdr(section, &header) && header.sh_flags & SHF_ALLOC &&
-		    s->link - header.sh_addr < header.sh_size)
-			return elf_strptr(vmlinux, names, header.sh_name);
-	return NULL;
+	return (const u8 *)data->d_buf + (f->link - header.sh_addr);
 }
 
 /**

@@ -34,6 +34,7 @@ struct span {
 
 static struct placement *placements;
 static size_t nr_placements;
+static size_t nr_unplaced;		/* of members and caches */
 static char **touched;		/* files */
 static size_t nr_touched;
 static char **patches;
@@ -64,6 +65,11 @@ static void read_line(char *line, const char *path)
 		p = &placements[nr_placements++];
 		if (sscanf(line + strlen(TRAILER), "%63s %255s", p->group, p->name) != 2)
 			fail("%s: \"%.60s\": expected a place and a name", path, line);
+		/* What types and caches are laid out like, no symbol says. */
+		if (!strcmp(p->group, "member") || !strcmp(p->group, "cache")) {
+			nr_placements--;
+			nr_unplaced++;
+		}
 	}
 	if (strncmp(line, "+++ b/", 6) || strstr(line, ".."))
 		return;
@@ -104,7 +110,7 @@ static void read_patches(const char *dir)
 	}
 	free(names);
 	free(line);
-	if (!nr_placements)
+	if (!nr_placements && !nr_unplaced)
 		fail("--patches %s: no \"%s\" in them: expected those of faultprof patch", dir,
 		     TRAILER);
 }
@@ -288,9 +294,12 @@ static void add_span(const struct elf_symbol *s, void *arg)
 static struct span *read_spans(const char *path, size_t *nr)
 {
 	struct spans spans = { };
+	Elf *elf;
 	int fd;
 
-	elf_end(symbols_each(path, &fd, add_span, &spans));
+	elf = symbols_open(path, "the kernel's vmlinux", &fd);
+	symbols_each(elf, add_span, &spans);
+	elf_end(elf);
 	close(fd);
 	if (!spans.nr)
 		fail("%s: no symbols: expected the kernel's vmlinux", path);
