@@ -82,17 +82,20 @@ static void show_stacks(struct seq_file *m)
 	rcu_read_unlock();
 }
 
-/* Where a kernel address lies, and up to @end how much from there on with it; 0: nowhere */
+/* Where a kernel address lies, or 0; returns how much from there on does, or does not. */
 static unsigned long mapped(unsigned long at, unsigned long end, u64 *phys)
 {
-	unsigned long size;
+	unsigned long size = PMD_SIZE;
 	unsigned int level;
 	pte_t *pte;
 
+	*phys = 0;
 	pte = lookup_address(at, &level);
+	/* Of what is not mapped most is so by page tables that are not there. */
+	if (pte && level <= PG_LEVEL_2M)
+		size = page_level_size(level);
 	if (!pte || !pte_present(*pte) || level > PG_LEVEL_2M)
-		return 0;
-	size = page_level_size(level);
+		return min(size - (at & (size - 1)), end - at);
 	*phys = PFN_PHYS(level == PG_LEVEL_2M ? pmd_pfn(*(pmd_t *)pte) : pte_pfn(*pte));
 	*phys += at & (size - 1);
 	return min(size - (at & (size - 1)), end - at);
@@ -104,7 +107,7 @@ static unsigned long mapped(unsigned long at, unsigned long end, u64 *phys)
  */
 static void show_modules(struct seq_file *m)
 {
-	unsigned long at = MODULES_VADDR, len;
+	unsigned long at, len;
 	struct kset *all = THIS_MODULE->mkobj.kobj.kset;
 	struct kobject *k;
 	u64 phys;
@@ -119,12 +122,10 @@ static void show_modules(struct seq_file *m)
 				   (__force unsigned long)mod->percpu, mod->percpu_size, mod->name);
 	}
 	spin_unlock(&all->list_lock);
-	while (at < MODULES_END) {
+	for (at = MODULES_VADDR; at < MODULES_END; at += len) {
 		len = mapped(at, MODULES_END, &phys);
-		if (len)
+		if (phys)
 			seq_printf(m, "mapped %llx %lx %lx\n", phys, len, at);
-		/* Of what is not mapped most is so by page tables that are not there. */
-		at += len ?: pmd_addr_end(at, MODULES_END) - at;
 	}
 }
 
@@ -135,9 +136,12 @@ static void show_vmemmap(struct seq_file *m, unsigned long pfn)
 	unsigned long end = (unsigned long)(pfn_to_page(pfn) + PAGES_PER_SECTION);
 	u64 phys;
 
-	for (; (len = mapped(at, end, &phys)); at += len)
-		seq_printf(m, "vmemmap %llx %lx %llx\n", phys, len,
-			   PFN_PHYS(page_to_pfn((struct page *)at)));
+	for (; at < end; at += len) {
+		len = mapped(at, end, &phys);
+		if (phys)
+			seq_printf(m, "vmemmap %llx %lx %llx\n", phys, len,
+				   PFN_PHYS(page_to_pfn((struct page *)at)));
+	}
 }
 
 /* What a page is used for; @nr gets how many from this one on are known to be used the same way. */

@@ -224,7 +224,7 @@ static void help(void)
 	     "  --map FILE      its System.map instead\n"
 	     "  --memory FILE   what else its memory holds: a copy of the guest's\n"
 	     "                  /sys/kernel/debug/faultprof/memory (insmod faultprof.ko), and of\n"
-	     "                  what grep -H . /sys/module/*/sections/* says there\n"
+	     "                  what grep -H . /sys/module/*/sections/.[a-z]* says there\n"
 	     "  --module FILE   a module of the guest's, *.ko; with --memory; may be given again\n"
 	     "  --struct CACHE=TYPE\n"
 	     "                  what the objects of a slab cache are of, if not of the structure of\n"
