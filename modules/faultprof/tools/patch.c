@@ -289,6 +289,8 @@ static void print_reason(const struct layout *l, const struct object *o)
 	else if (with)
 		printf("it stays with %s, and together they would save %llu\n",
 		       name_of(with), gain);
+	else if (o->left < l->least)
+		printf("%llu of them would be left\n", o->left);
 	else if (10 * gain < 3 * o->left)
 		printf("TRUE sharing: of its own faults it would save %llu\n", gain);
 	else

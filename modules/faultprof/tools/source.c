@@ -561,9 +561,10 @@ static const char *place_member(const struct definition *d)
 			wrong = why;
 	}
 	if (!wrong) {
-		const struct token *token = &t->token[behind_name(&found)];
+		const struct token *token = &t->token[i];
 
-		put(t->file, token->line, token->at + token->len, 0, "__page_member", TAB);
+		/* Behind the name checkpatch would not take it for a declaration any more. */
+		put(t->file, token->line, token->at, 0, "__page_member", TAB);
 		if (!include_header(t->file))
 			wrong = "its file includes nothing, as one that another includes";
 	}
@@ -631,11 +632,11 @@ struct creation {
 
 static void place_cache(const char *name, void *arg)
 {
-	char align[128], flags[256], with[512];
-	struct argument argument[5], *a;
-	struct creation *c = arg;
+	char align[128], flags[256], new_align[192], new_flags[320], both[544];
 	struct file *f = open_file(source_name(name));
-	const struct token *token;
+	const struct token *token, *from, *to;
+	struct argument argument[5];
+	struct creation *c = arg;
 	struct text text;
 	size_t i, open;
 	u32 indent;
@@ -660,16 +661,18 @@ static void place_cache(const char *name, void *arg)
 		goto out;
 	token = &text.token[open];
 	indent = columns(f->line[token->line].now, token->at + 1);
-	/* From behind, so that what is before stays where it is */
-	a = &argument[3];
-	token = &text.token[a->first];
-	snprintf(with, sizeof(with), "%s%sSLAB_PAGE_ALONE", strcmp(flags, "0") ? flags : "",
-		 strcmp(flags, "0") ? " | " : "");
-	put(f, token->line, token->at, strlen(flags), with, indent);
-	a = &argument[2];
-	token = &text.token[a->first];
-	snprintf(with, sizeof(with), "page_alone_align(%s)", align);
-	put(f, token->line, token->at, strlen(align), with, indent);
+	snprintf(new_align, sizeof(new_align), "page_alone_align(%s)", align);
+	snprintf(new_flags, sizeof(new_flags), "%s%sSLAB_PAGE_ALONE",
+		 strcmp(flags, "0") ? flags : "", strcmp(flags, "0") ? " | " : "");
+	from = &text.token[argument[2].first];
+	to = &text.token[argument[3].first];
+	if (from->line == to->line) {
+		snprintf(both, sizeof(both), "%s, %s", new_align, new_flags);
+		put(f, from->line, from->at, to->at + strlen(flags) - from->at, both, indent);
+	} else {
+		put(f, to->line, to->at, strlen(flags), new_flags, indent);
+		put(f, from->line, from->at, strlen(align), new_align, indent);
+	}
 	c->wrong = include_header(f) ? NULL : "its file includes nothing";
 out:
 	free(text.token);
