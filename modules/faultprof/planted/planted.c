@@ -2,8 +2,8 @@
 /*
  * 24 cases of what shares a page, for faultprof to find out.  Two nodes, a kthread on a CPU of
  * each, take turns: who has the turn does one operation of each case and passes the turn on, so
- * that the pages that move, and how often, depend on the layout and on nothing else.  insmod returns
- * when all rounds are done; what they are about stays until the module goes.
+ * that the pages that move, and how often, depend on the layout and on nothing else.  insmod
+ * returns when all rounds are done; what they are about stays until the module goes.
  *
  * Each case has pages where no other has anything, and all of its names begin with its own: gcc
  * lays variables out in the reverse order of this file, with those that are static in functions
