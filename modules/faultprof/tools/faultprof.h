@@ -374,7 +374,7 @@ bool source_place(const struct definition *d, bool percpu, const char *group, ch
 		  size_t len);
 bool source_place_member(const struct definition *d, const struct definition *next, char *why,
 			 size_t len);
-bool source_place_cache(const char *cache, char *why, size_t len);
+bool source_place_cache(const char *cache, const char **file, char *why, size_t len);
 const char *source_name(const char *file);
 bool source_changed(void);
 void source_add_group(const char *group);

@@ -65,7 +65,7 @@ static void group_name(const struct layout *l, size_t nr, char *buf, size_t len)
 	size_t i;
 	char *s;
 
-	subsystem(l->objects[l->changes[nr].objects[0]].where.file ?: "mm", buf, len);
+	subsystem(l->objects[l->changes[nr].objects[0]].where.file, buf, len);
 	for (i = 0; i < nr; i++) {
 		if (l->changes[i].nr < 2)
 			continue;
@@ -79,7 +79,7 @@ static void group_name(const struct layout *l, size_t nr, char *buf, size_t len)
 		snprintf(s, len - (s - buf), "_%u", before + 1);
 }
 
-static const struct object *object_of(const struct layout *l, size_t nr, size_t i)
+static struct object *object_of(const struct layout *l, size_t nr, size_t i)
 {
 	return &l->objects[l->changes[nr].objects[i]];
 }
@@ -97,7 +97,7 @@ static void subject_of(const struct layout *l, size_t nr, char *buf, size_t len)
 	size_t i;
 	int n;
 
-	subsystem(first->where.file ?: "mm", buf, len);
+	subsystem(first->where.file, buf, len);
 	n = strlen(buf);
 	if (c->nr == 1 && (first->part ? first->part->element : !!first->symbol->cache)) {
 		snprintf(buf + n, len - n, ": isolate each object of %s on its own page",
@@ -142,7 +142,7 @@ static const char *place_of(const struct object *o)
 }
 
 /* Edits the source so that an object is alone, or in a group. */
-static bool place_object(const struct object *o, const char *group, char *why, size_t len)
+static bool place_object(struct object *o, const char *group, char *why, size_t len)
 {
 	const bool module = symbols_is_module(o->symbol);
 	char words[80];
@@ -150,7 +150,7 @@ static bool place_object(const struct object *o, const char *group, char *why, s
 	if (o->part)
 		return source_place_member(&o->where, &o->part->next, why, len);
 	if (o->symbol->cache)
-		return source_place_cache(o->symbol->cache, why, len);
+		return source_place_cache(o->symbol->cache, &o->where.file, why, len);
 	/* The kernel's linker script knows its groups, and each has an attribute. */
 	snprintf(words, sizeof(words), module ? "(%.64s)" : "_%.64s", group ?: "");
 	return source_place(&o->where, o->percpu, group ? words : ALONE, why, len);

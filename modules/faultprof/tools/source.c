@@ -626,7 +626,7 @@ static bool argument_text(const struct text *t, const struct argument *a, char *
 
 /* Where a cache is made */
 struct creation {
-	const char *cache, *wrong;
+	const char *cache, *file, *wrong;
 	bool found;
 };
 
@@ -650,6 +650,7 @@ static void place_cache(const char *name, void *arg)
 	if (!c->found)
 		goto out;
 	open = i;
+	c->file = f->name;
 	c->wrong = "its kmem_cache_create() is not of a simple form";
 	/* The string is no token: what is before the first comma is nothing. */
 	if (!find_arguments(&text, open, argument, ARRAY_SIZE(argument)) ||
@@ -779,12 +780,13 @@ bool source_place_member(const struct definition *d, const struct definition *ne
 /**
  * source_place_cache() - let each object of a slab cache have pages of its own
  * @cache:	its name
+ * @file:	gets the file that makes it, which stays until source_close(); or NULL
  * @why:	gets the reason why that cannot be done
  * @len:	room there
  *
  * Return: whether it was done.  If not, source_undo() has to be called.
  */
-bool source_place_cache(const char *cache, char *why, size_t len)
+bool source_place_cache(const char *cache, const char **file, char *why, size_t len)
 {
 	struct creation c = { .cache = cache };
 
@@ -792,6 +794,7 @@ bool source_place_cache(const char *cache, char *why, size_t len)
 	if (!c.found)
 		c.wrong = "no kmem_cache_create() with its name is in the source";
 	snprintf(why, len, "%s", c.wrong ?: "");
+	*file = c.file;
 	return !c.wrong;
 }
 
