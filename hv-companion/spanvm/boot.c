@@ -121,7 +121,7 @@ static int load_initrd(struct vmm *vm, struct setup_header *h)
 }
 
 /* What is memory (1) and what is not (2). */
-static void build_map(struct boot_params *bp, u64 total)
+static void build_map(struct boot_params *bp, u64 total, u64 ring)
 {
 	const u64 low = total < RAM_HOLE ? total : RAM_HOLE;
 
@@ -130,6 +130,8 @@ static void build_map(struct boot_params *bp, u64 total)
 	bp->e820_table[2] = (struct boot_e820_entry){ HIGHMEM, low - HIGHMEM, 1 };
 	bp->e820_table[3] = (struct boot_e820_entry){ RAM_HIGH, total - low, 1 };
 	bp->e820_entries = total > low ? 4 : 3;
+	if (ring)
+		bp->e820_table[bp->e820_entries++] = (struct boot_e820_entry){ RING_GPA, ring, 2 };
 }
 
 /* An identity map of the first 4 GiB in 2 MiB pages. */
@@ -178,7 +180,7 @@ int boot_load(struct vmm *vm)
 	bp.hdr.type_of_loader = 0xff;
 	bp.hdr.cmd_line_ptr = CMDLINE_GPA;
 	bp.acpi_rsdp_addr = ACPI_GPA;
-	build_map(&bp, c->pages * PAGE_SIZE);
+	build_map(&bp, c->pages * PAGE_SIZE, ring_size(c));
 	memcpy(gpa_to_ptr(vm, PARAMS_GPA, sizeof(bp)), &bp, sizeof(bp));
 	memcpy(gpa_to_ptr(vm, CMDLINE_GPA, 2048), c->cmdline, strlen(c->cmdline) + 1);
 	memcpy(gpa_to_ptr(vm, BIOS_GPA, sizeof(bios)), bios, sizeof(bios));

@@ -281,6 +281,7 @@ static const struct key keys[] = {
 	{ "status_port", set_port, OF_SPAN(status_port), .lo = 1, .hi = 0xffff },
 	{ "hold", set_u32, OF_SPAN(hold_us), .hi = 1000000 },
 	{ "prefetch", set_u32, OF_SPAN(prefetch), .hi = 256 },
+	{ "fault_ring", set_u32, OF_SPAN(fault_ring), .hi = 4096 },
 	{ "clear_page", set_flag, OF_SPAN(clear_page) },
 	{ "system_map", set_map, .of_span = true },
 	{ "policy", set_policy, OF_SPAN(giantvm) },
@@ -674,9 +675,9 @@ void config_digest(const struct config *c, u8 digest[MAC_LEN])
 	char buf[80 + 40 * MAX_NODES];
 	u32 i, n;
 
-	n = sprintf(buf, "%u %d %d %u %u %llx %x;", c->transport, c->status_port, c->hold_us,
-		    c->timeout_ms, c->nr_nodes, c->clear_start,
-		    c->policy & NUMASPAN_POLICY_PROTOCOL);
+	n = sprintf(buf, "%u %d %d %u %u %llx %x %u;", c->transport, c->status_port,
+		    c->hold_us, c->timeout_ms, c->nr_nodes, c->clear_start,
+		    c->policy & NUMASPAN_POLICY_PROTOCOL, c->fault_ring);
 	for (i = 0; i < c->nr_nodes; i++)
 		n += sprintf(buf + n, "%llu %u;", c->nodes[i].memory, c->nodes[i].cpus);
 	auth_digest(buf, n, digest);

@@ -144,7 +144,7 @@ static int set_slot(struct vmm *vm, u32 slot, u64 gpa, u64 off, u64 len)
 }
 
 /**
- * mem_slots - give the mapping to the VM
+ * mem_slots - give the mapping to the VM, and the fault ring
  * @vm: this node
  *
  * Return: 0, or -1 after span_end().
@@ -153,9 +153,10 @@ int mem_slots(struct vmm *vm)
 {
 	const u64 size = vm->cfg->pages * PAGE_SIZE;
 
-	if (set_slot(vm, 0, 0, 0, size < RAM_HOLE ? size : RAM_HOLE))
+	if (set_slot(vm, 0, 0, 0, size < RAM_HOLE ? size : RAM_HOLE) ||
+	    (size > RAM_HOLE && set_slot(vm, 1, RAM_HIGH, RAM_HOLE, size - RAM_HOLE)))
 		return -1;
-	return size > RAM_HOLE ? set_slot(vm, 1, RAM_HIGH, RAM_HOLE, size - RAM_HOLE) : 0;
+	return ring_open(vm);
 }
 
 /**
@@ -198,4 +199,5 @@ void mem_close(struct vmm *vm)
 	if (vm->ram)
 		munmap(vm->ram, vm->cfg->pages * PAGE_SIZE);
 	close(vm->mem_fd);
+	ring_close(vm);
 }

@@ -43,6 +43,7 @@ typedef __s64 s64;
 #define MAX_NODES		NUMASPAN_MAX_NODES
 #define MAX_CPUS		254	/* xAPIC's limit: no interrupt remapping in the guest */
 #define RAM_HOLE		0xc0000000ULL
+#define RING_GPA		0xd0000000ULL
 #define RAM_HIGH		0x100000000ULL
 #define IOAPIC_BASE		0xfec00000ULL
 #define NONCE_LEN		32
@@ -114,6 +115,7 @@ struct config {
 	char *cmdline;
 	int status_port;	/* -1: none */
 	u32 hold_us, prefetch;
+	u32 fault_ring;		/* pages; 0: none */
 	bool giantvm;		/* policy = giantvm2020 */
 	u32 policy;		/* NUMASPAN_POLICY_* */
 	bool clear_page;	/* the guest may say where it clears pages; or: */
@@ -282,6 +284,7 @@ struct vmm {
 	struct msg_setup setup;	/* of an epoch that is not 0, once it is known */
 	int fd, mem_fd;
 	u8 *ram;
+	struct ring *ring;
 	struct vcpu *cpus;
 	struct vcpu dummy;	/* never runs */
 	atomic_ullong tsc_offset;
@@ -397,6 +400,12 @@ void guest_call(struct vcpu *v, u32 nr);
 void guest_find_clear_code(struct vcpu *v);
 void guest_tick(struct vmm *vm, u64 now);
 bool guest_read_map(const char *path, u64 *start, u64 *end);
+
+/* ring.c */
+u64 ring_size(const struct config *c);
+int ring_open(struct vmm *vm);
+void ring_close(struct vmm *vm);
+u32 ring_leaf(const struct config *c, struct kvm_cpuid_entry2 *features);
 
 /* ioapic.c, uart.c */
 void ioapic_set(struct vmm *vm, u32 pin, bool level);

@@ -12,9 +12,9 @@
 #define DUMMY_APIC_ID	255
 #define MAX_CPUID	256
 #define NR_TOPOLOGY	3
-/* What KVM has to say, our own two leaves, and a CPU's topology */
+/* What KVM has to say, our own three leaves, and a CPU's topology */
 #define CPUID_SIZE	(sizeof(struct kvm_cpuid2) + \
-			 (MAX_CPUID + 2 + NR_TOPOLOGY) * sizeof(struct kvm_cpuid_entry2))
+			 (MAX_CPUID + 3 + NR_TOPOLOGY) * sizeof(struct kvm_cpuid_entry2))
 #define MSR_MISC_ENABLE	0x1a0
 #define MSR_MTRR_DEF	0x2ff
 #define APIC_X2		BIT(10)
@@ -54,11 +54,11 @@ static bool is_dropped(u32 function)
 	return false;
 }
 
-static void edit_cpuid(struct kvm_cpuid2 *t, bool clear_page)
+static void edit_cpuid(struct kvm_cpuid2 *t, const struct config *c)
 {
-	struct kvm_cpuid_entry2 ours = { .function = 0x40000100, .eax = 0x40000101 };
+	struct kvm_cpuid_entry2 ours = { .function = 0x40000100, .eax = 0x40000102 };
 	const struct kvm_cpuid_entry2 features = { .function = 0x40000101, .ebx = PORT_CALL,
-		.eax = clear_page ? NUMASPAN_FEATURE_CLEAR_CODE : 0 };
+		.eax = c->clear_page ? NUMASPAN_FEATURE_CLEAR_CODE : 0 };
 	u32 i, j, *reg, n = 0;
 
 	for (i = 0; i < t->nent; i++) {
@@ -74,8 +74,8 @@ static void edit_cpuid(struct kvm_cpuid2 *t, bool clear_page)
 	}
 	memcpy(&ours.ebx, NUMASPAN_SIGNATURE, 12);	/* ebx, ecx, edx */
 	t->entries[n++] = ours;
-	t->entries[n++] = features;
-	t->nent = n;
+	t->entries[n] = features;
+	t->nent = n + ring_leaf(c, &t->entries[n]);
 }
 
 /**
@@ -95,7 +95,7 @@ int vm_open(struct vmm *vm)
 	t->nent = MAX_CPUID;
 	if (ioctl(vm->kvm_fd, KVM_GET_SUPPORTED_CPUID, t))
 		return span_fail(vm, "KVM_GET_SUPPORTED_CPUID: %s", strerror(errno));
-	edit_cpuid(t, vm->cfg->clear_page);
+	edit_cpuid(t, vm->cfg);
 	return 0;
 }
 

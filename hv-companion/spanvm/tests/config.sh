@@ -52,6 +52,7 @@ good() {
 		clear_page = yes
 		system_map = $dir/System.map
 		prefetch = 32
+		fault_ring = 64
 		policy = giantvm2020
 		read_moves_ownership = yes
 		serial_invalidation = no
@@ -183,6 +184,8 @@ value "hold too long" hold 0 1000001
 value "hold not a number" hold 0 adaptive
 value "prefetch too far" prefetch 32 257
 value "prefetch not a number" prefetch 32 yes
+value "fault_ring too long" fault_ring 64 4097
+value "fault_ring a size" fault_ring 64 64K
 value "clear_page neither yes nor no" clear_page yes 1
 value "policy unknown" policy giantvm2020 giantvm2026
 value "read_moves_ownership neither yes nor no" read_moves_ownership yes 1
