@@ -23,6 +23,8 @@
 #include <linux/slab_layout.h>
 #endif
 
+#include "ring.h"
+
 /* The positions of the file: one for each of these, then one for each section of memory */
 enum { AT_HEAD, AT_PERCPU, AT_MODULES, AT_STACKS, AT_SECTIONS };
 
@@ -265,19 +267,25 @@ DEFINE_SEQ_ATTRIBUTE(memory);
 
 static int __init faultprof_init(void)
 {
+	int err;
+
 	dir = debugfs_create_dir("faultprof", NULL);
 	if (IS_ERR(dir))
 		return PTR_ERR(dir);
 	debugfs_create_file("memory", 0400, dir, NULL, &memory_fops);
-	return 0;
+	err = faultprof_ring_init(dir);
+	if (err)
+		debugfs_remove(dir);
+	return err;
 }
 
 static void __exit faultprof_exit(void)
 {
 	debugfs_remove(dir);
+	faultprof_ring_exit();
 }
 
 module_init(faultprof_init);
 module_exit(faultprof_exit);
-MODULE_DESCRIPTION("What a kernel's memory is used for, for faultprof");
+MODULE_DESCRIPTION("What a kernel's memory is used for, and the faults of its span, for faultprof");
 MODULE_LICENSE("GPL");
