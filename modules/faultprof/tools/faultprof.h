@@ -58,9 +58,18 @@ struct fault {
 	bool walk;
 };
 
+/**
+ * struct faults - those of all inputs
+ * @fault:	they
+ * @nr:		how many
+ * @room:	for how many
+ * @own:	those of the profiler itself, which are left out
+ * @lost:	those that a guest's recordings lack
+ */
 struct faults {
 	struct fault *fault;
 	size_t nr, room;
+	u64 own, lost;
 };
 
 /**
@@ -146,6 +155,8 @@ struct page {
  * @named:	faults at objects that have a name
  * @nr_nodes:	the highest node that is named, plus one
  * @span_ns:	from the first fault to the last
+ * @own:	of the profiler itself, left out of all these
+ * @lost:	that the recordings lack
  */
 struct profile {
 	struct page *pages;
@@ -154,7 +165,7 @@ struct profile {
 	struct count *by;
 	u64 named;
 	u32 nr_nodes;
-	u64 span_ns;
+	u64 span_ns, own, lost;
 };
 
 /**

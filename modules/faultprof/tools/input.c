@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Reads faults: lines that hold an event numaspan:fault as tracefs and perf script print it, or a
- * perf.data, which perf itself takes apart.  Lines of other events are left out.  A fault that is
- * not whole, or a file without one, is an error.
+ * Reads faults: lines that hold an event numaspan:fault (of a host) or faultprof:dsm_fault (of the
+ * guest) as tracefs and perf script print it, or a perf.data, which perf itself takes apart.  Lines
+ * of other events are left out.  A fault that is not whole, or a file without one, is an error.
+ *
+ * A guest's recording has faults that the profiler caused; they are counted and left out.  It
+ * numbers each node's faults, so that what it has lost is known.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -15,10 +18,25 @@
 
 #include "faultprof.h"
 
-#define EVENT		"fault: span="
 #define PERF_MAGIC	"PERFILE2"
 
-enum { K_SPAN, K_NODE, K_HOME, K_PAGE, K_GPA, K_ADDRESS, K_IP, K_VCPU, K_NS, NR_KEYS };
+enum {
+	K_SPAN, K_NODE, K_HOME, K_PAGE, K_GPA, K_ADDRESS, K_IP, K_VCPU, K_NS, K_SEQ, K_TIME,
+	NR_KEYS
+};
+
+#define KEY(k)	(1U << (k))
+#define IN_BOTH	(KEY(K_NODE) | KEY(K_HOME) | KEY(K_PAGE) | KEY(K_GPA) | KEY(K_IP) | \
+		 KEY(K_VCPU) | KEY(K_NS))
+
+/* An event: how it begins, its name, and the keys that it has */
+static const struct kind {
+	const char *begin, *name;
+	u32 keys;
+} kinds[] = {
+	{ "fault: span=", "numaspan:fault", IN_BOTH | KEY(K_SPAN) | KEY(K_ADDRESS) },
+	{ "dsm_fault: seq=", "faultprof:dsm_fault", IN_BOTH | KEY(K_SEQ) | KEY(K_TIME) },
+};
 
 static const struct {
 	const char *name;
@@ -34,11 +52,18 @@ static const struct {
 	[K_IP] = { "ip", 16, UINT64_MAX },
 	[K_VCPU] = { "vcpu", 10, 65535 },
 	[K_NS] = { "ns", 10, UINT64_MAX },
+	[K_SEQ] = { "seq", 10, UINT64_MAX - 1 },
+	[K_TIME] = { "time", 10, UINT64_MAX },
 };
 
 /* Where the line that is being read comes from */
 static const char *file;
 static u64 line_nr;
+
+/* The numbers of each node's faults in that file, of those that have one */
+static struct {
+	u64 nr, first, last;
+} numbers[MAX_NODES];
 
 /* "12.345678" just before the event's name, in nanoseconds; false if that is no time. */
 static bool get_time(const char *line, const char *event, u64 *time_ns)
@@ -77,8 +102,34 @@ static bool get_value(const char *s, int key, u64 *value)
 	return none || (*s != '-' && *s && !*end && !errno && *value <= keys[key].most);
 }
 
-/* The words of an event: KEY=VALUE, "read" or "write", "walk".  NULL, or what is wrong. */
-static const char *parse(char *words, struct fault *f)
+static void add_number(u8 node, u64 seq)
+{
+	if (!numbers[node].nr || seq < numbers[node].first)
+		numbers[node].first = seq;
+	if (!numbers[node].nr || seq > numbers[node].last)
+		numbers[node].last = seq;
+	numbers[node].nr++;
+}
+
+static u64 count_lost(void)
+{
+	u64 lost = 0, all;
+	u32 i;
+
+	for (i = 0; i < MAX_NODES; i++) {
+		if (!numbers[i].nr)
+			continue;
+		all = numbers[i].last - numbers[i].first + 1;
+		if (numbers[i].nr > all)
+			fail("%s: %llu events of node %u have %llu numbers: expected each once",
+			     file, numbers[i].nr, i, all);
+		lost += all - numbers[i].nr;
+	}
+	return lost;
+}
+
+/* The words of an event: KEY=VALUE, "read" or "write", "walk", "own".  NULL, or what is wrong. */
+static const char *parse(const struct kind *kind, char *words, struct fault *f, bool *own)
 {
 	static char what[80];
 	u64 value[NR_KEYS];
@@ -98,20 +149,25 @@ static const char *parse(char *words, struct fault *f)
 			f->walk = true;
 			continue;
 		}
+		if (kind->keys & KEY(K_SEQ) && !strcmp(word, "own")) {
+			*own = true;
+			continue;
+		}
 		for (i = 0; eq && i < NR_KEYS; i++)
 			if (strlen(keys[i].name) == (size_t)(eq - word) &&
 			    !strncmp(word, keys[i].name, eq - word))
 				break;
 		snprintf(what, sizeof(what), "\"%.60s\"", word);
-		if (!eq || i == NR_KEYS || seen & 1U << i || !get_value(eq + 1, i, &value[i]))
+		if (!eq || i == NR_KEYS || seen & KEY(i) || !(kind->keys & KEY(i)) ||
+		    !get_value(eq + 1, i, &value[i]))
 			return what;
 		if (i == K_VCPU)
 			f->vcpu = eq[1] == '-' ? -1 : (int)value[i];
-		seen |= 1U << i;
+		seen |= KEY(i);
 	}
 	for (i = 0; i < NR_KEYS; i++) {
 		snprintf(what, sizeof(what), "no %s", keys[i].name);
-		if (!(seen & 1U << i))
+		if (kind->keys & ~seen & KEY(i))
 			return what;
 	}
 	f->node = value[K_NODE];
@@ -120,22 +176,39 @@ static const char *parse(char *words, struct fault *f)
 	f->gpa = value[K_GPA];
 	f->ip = value[K_IP];
 	f->ns = value[K_NS];
-	return access ? NULL : "neither read nor write";
+	if (!access)
+		return "neither read nor write";
+	if (seen & KEY(K_TIME))
+		f->time_ns = value[K_TIME];
+	if (seen & KEY(K_SEQ))
+		add_number(f->node, value[K_SEQ]);
+	return NULL;
 }
 
 static void add_line(struct faults *faults, char *line)
 {
-	char *event = strstr(line, EVENT);
+	const struct kind *kind;
 	struct fault f = { };
 	const char *wrong;
+	bool own = false;
+	char *event;
 
-	if (!event || (event > line && event[-1] != ' ' && event[-1] != ':'))
+	for (kind = kinds; kind < kinds + ARRAY_SIZE(kinds); kind++) {
+		event = strstr(line, kind->begin);
+		if (event && (event == line || event[-1] == ' ' || event[-1] == ':'))
+			break;
+	}
+	if (kind == kinds + ARRAY_SIZE(kinds))
 		return;
 	if (!get_time(line, event, &f.time_ns))
-		fail("%s:%llu: expected a time before numaspan:fault", file, line_nr);
-	wrong = parse(event + strlen("fault: "), &f);
+		fail("%s:%llu: expected a time before %s", file, line_nr, kind->name);
+	wrong = parse(kind, strchr(event, ' '), &f, &own);
 	if (wrong)
-		fail("%s:%llu: %s: expected a whole event numaspan:fault", file, line_nr, wrong);
+		fail("%s:%llu: %s: expected a whole event %s", file, line_nr, wrong, kind->name);
+	if (own) {
+		faults->own++;
+		return;
+	}
 	if (faults->nr == faults->room) {
 		faults->room = faults->room ? 2 * faults->room : 1024;
 		faults->fault = xrealloc(faults->fault, faults->room * sizeof(f));
@@ -150,6 +223,7 @@ static void read_lines(struct faults *faults, FILE *f)
 	ssize_t len;
 
 	line_nr = 0;
+	memset(numbers, 0, sizeof(numbers));
 	while ((len = getline(&line, &size, f)) > 0) {
 		line_nr++;
 		if (strlen(line) != (size_t)len)
@@ -158,6 +232,7 @@ static void read_lines(struct faults *faults, FILE *f)
 	}
 	if (ferror(f))
 		fail("%s: %s", file, strerror(errno));
+	faults->lost += count_lost();
 	free(line);
 }
 
@@ -222,6 +297,6 @@ void input_read(struct faults *f, const char *path)
 	}
 	fclose(in);
 	if (f->nr == before)
-		fail("%s: no numaspan:fault in it: expected a perf.data or a trace of that event",
+		fail("%s: no numaspan:fault in it, nor dsm_fault: expected a perf.data or a trace",
 		     path);
 }

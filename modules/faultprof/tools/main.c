@@ -219,7 +219,7 @@ static void help(void)
 	     "report: which pages of a span move between its nodes, what lies on them, who moves\n"
 	     "them, and whether that is false sharing.  FILE: events numaspan:fault of a host, as a\n"
 	     "perf.data (perf record -a -k CLOCK_REALTIME -e numaspan:fault) or as text from perf\n"
-	     "script or tracefs; one of each host.\n"
+	     "script or tracefs; one of each host.  Or events faultprof:dsm_fault, from the guest.\n"
 	     "  --vmlinux FILE  the guest's kernel, for the names of objects and functions\n"
 	     "  --map FILE      its System.map instead\n"
 	     "  --memory FILE   what else its memory holds: a copy of the guest's\n"

@@ -128,6 +128,9 @@ void report_text(const struct profile *p, size_t top)
 	printf("%llu faults in %.3f s: %llu to read, %llu to write, %llu by page walks; ", all,
 	       p->span_ns / 1e9, p->all.reads, p->all.writes, p->all.walks);
 	printf("%.3f ms waited\n", p->all.ns / 1e6);
+	if (p->own || p->lost)
+		printf("without %llu faults of the profiler itself, and %llu that were lost\n",
+		       p->own, p->lost);
 	for (n = 0; n < p->nr_nodes; n++)
 		printf("node %u: %llu to read, %llu to write; %.3f ms\n", n, p->by[n].reads,
 		       p->by[n].writes, p->by[n].ns / 1e6);
@@ -246,6 +249,7 @@ void report_json(const struct profile *p, const char *path)
 	fprintf(f, "{\"faults\": %llu, \"named\": %llu, \"span_ns\": %llu, ",
 		count_faults(&p->all), p->named,
 		p->span_ns);
+	fprintf(f, "\"own\": %llu, \"lost\": %llu, ", p->own, p->lost);
 	json_count(f, &p->all);
 	fprintf(f, ",\n ");
 	json_nodes(f, p->by, p->nr_nodes);
