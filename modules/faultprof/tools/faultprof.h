@@ -394,6 +394,9 @@ void source_keep(void);
 void source_undo(void);
 void source_close(void);
 
+/* record.c */
+int record(int argc, char **argv);
+
 /* patch.c */
 int patch(int argc, char **argv);
 

@@ -213,9 +213,14 @@ void guest_free(struct guest *g)
 
 static void help(void)
 {
-	puts("usage: faultprof report [OPTION]... FILE...\n"
+	puts("usage: faultprof record [--output FILE] [-- COMMAND...]\n"
+	     "       faultprof report [OPTION]... FILE...\n"
 	     "       faultprof patch --vmlinux FILE --source DIR --output DIR [OPTION]... FILE...\n"
 	     "       faultprof verify [OPTION]...\n"
+	     "record: has perf record the events numaspan:fault of a host, or faultprof:dsm_fault in a\n"
+	     "guest, until COMMAND ends or Ctrl-C.\n"
+	     "  --output FILE   perf.data if not given\n"
+	     "  --tracefs DIR   where that is mounted (/sys/kernel/tracing)\n"
 	     "report: which pages of a span move between its nodes, what lies on them, who moves\n"
 	     "them, and whether that is false sharing.  FILE: events numaspan:fault of a host, as a\n"
 	     "perf.data (perf record -a -k CLOCK_REALTIME -e numaspan:fault) or as text from perf\n"
@@ -313,12 +318,15 @@ int main(int argc, char **argv)
 	static const struct {
 		const char *name;
 		int (*run)(int argc, char **argv);
-	} commands[] = { { "report", report }, { "patch", patch }, { "verify", verify } };
+	} commands[] = {
+		{ "record", record }, { "report", report }, { "patch", patch },
+		{ "verify", verify },
+	};
 	int status;
 	size_t i;
 
 	if (argc < 2)
-		usage_error("no command: expected report, patch or verify");
+		usage_error("no command: expected record, report, patch or verify");
 	if (!strcmp(argv[1], "--help") || (argc > 2 && !strcmp(argv[2], "--help"))) {
 		help();
 		return 0;
@@ -331,5 +339,5 @@ int main(int argc, char **argv)
 			fail("standard output: %s", strerror(errno));
 		return status;
 	}
-	usage_error("command \"%s\": expected report, patch or verify", argv[1]);
+	usage_error("command \"%s\": expected record, report, patch or verify", argv[1]);
 }
