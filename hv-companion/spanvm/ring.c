@@ -76,7 +76,7 @@ static u64 get(const struct ring *r, const struct sample *s, enum field f)
 {
 	u64 val = 0;
 
-	if (r->off[f] + r->bytes[f] <= s->fault.size)
+	if (offsetof(struct sample, fault.raw) + r->off[f] + r->bytes[f] <= s->head.size)
 		memcpy(&val, s->fault.raw + r->off[f], r->bytes[f]);
 	return val;
 }
@@ -134,9 +134,11 @@ static bool look_ahead(struct ring *r, struct source *src)
 
 	for (; src->tail < src->head && !src->ahead; src->tail += s->head.size) {
 		copy_out(src, src->tail, &s->head, sizeof(s->head));
-		/* Nothing that follows would make sense. */
-		if (s->head.size < sizeof(s->head))
-			s->head.size = src->head - src->tail;
+		if (s->head.size < sizeof(s->head)) {
+			/* Nothing that follows would make sense. */
+			src->tail = src->head;
+			return false;
+		}
 		if (s->head.size > sizeof(*s)) {
 			count_lost(r, 1);
 			continue;
