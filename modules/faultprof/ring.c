@@ -207,7 +207,8 @@ static int start_reader(int node)
 			return -ENOMEM;
 		readers[node] = page_address(page);
 	}
-	*readers[node] = (struct reader){ .node = node };
+	/* Until the ring says which of the span's nodes this is, the guest's number is as good. */
+	*readers[node] = (struct reader){ .node = node, .span_node = node };
 	task = kthread_create_on_node(reader_main, readers[node], node, "faultprof/%d", node);
 	if (IS_ERR(task))
 		return PTR_ERR(task);
