@@ -375,9 +375,10 @@ kernel_program() {
 }
 
 # The scheduler of 6.12 loses count of the bandwidth of CPUs' fair servers where CPUs go and come, and
-# warns of that where SCHED_DEBUG is configured, as Debian has it: what kernel_bug is then.
+# warns of that where SCHED_DEBUG is configured, as Debian has it; and counts such a server as one more
+# task of a CPU that goes, whose list of tasks has its stopper alone: what kernel_bug is then.
 # shellcheck disable=SC2034 # used by others
-cpus_go_bug='WARNING: .* at (kernel/sched/deadline\.c:[0-9]+ )?(inactive_task_timer|task_non_contending)'
+cpus_go_bug='WARNING: .* at (kernel/sched/deadline\.c:[0-9]+ )?(inactive_task_timer|task_non_contending)|WARNING: .* at (kernel/sched/core\.c:[0-9]+ )?sched_cpu_dying'
 
 # A shell script, for sh -c: a command runs while CPUs 1 and 3 go and come; it says how often
 # shellcheck disable=SC2016,SC2034 # for another shell, and used by others
