@@ -380,6 +380,10 @@ kernel_program() {
 # shellcheck disable=SC2034 # used by others
 cpus_go_bug='WARNING: .* at (kernel/sched/deadline\.c:[0-9]+ )?(inactive_task_timer|task_non_contending)|WARNING: .* at (kernel/sched/core\.c:[0-9]+ )?sched_cpu_dying'
 
+# went_alone LOG: a CPU that went had no task but its stopper, as far as the kernel listed any
+# shellcheck disable=SC2317 # called by check
+went_alone() { ! grep -E 'pid: [0-9]+, name: ' "$1" | grep -v 'name: migration/'; }
+
 # A shell script, for sh -c: a command runs while CPUs 1 and 3 go and come; it says how often
 # shellcheck disable=SC2016,SC2034 # for another shell, and used by others
 cpus_go='
