@@ -563,7 +563,7 @@ span_wait() {
 				done
 			elif [ "$status" = 124 ]; then
 				result=124
-			elif [ "$result" != "$status" ]; then
+			elif [ "$result" != "$status" ] && [ "$result" != 124 ]; then
 				say "node $n ended with status $status, another with $result"
 				result=125
 			fi ;;
