@@ -20,6 +20,7 @@
 #include <linux/cache.h>
 #include <linux/ccsynch.h>
 #include <linux/hrtimer.h>
+#include <linux/kcsan-checks.h>
 #include <linux/ktime.h>
 #include <linux/lockdep.h>
 #include <linux/module.h>
@@ -114,6 +115,8 @@ static void go_on(struct cell *cell, unsigned int depth, u32 what)
 
 static void end(struct cell *cell)
 {
+	/* A kernel with KCSAN sees for itself that nobody else is there. */
+	ASSERT_EXCLUSIVE_ACCESS(cell->b);
 	WRITE_ONCE(cell->b, cell->b + 1);
 	if (READ_ONCE(cell->a) != READ_ONCE(cell->b))
 		atomic_inc(&violations);

@@ -14,6 +14,7 @@
 
 #include <linux/atomic.h>
 #include <linux/irq_work.h>
+#include <linux/kcsan-checks.h>
 #include <linux/module.h>
 #include <linux/percpu.h>
 #include <linux/pernode_rwsem.h>
@@ -70,6 +71,8 @@ static void read_section(struct rnd_state *rnd)
 	unsigned int i, n = prandom_u32_state(rnd) % 64;
 
 	atomic_inc(&in_read);
+	/* A kernel with KCSAN sees for itself who else is there. */
+	ASSERT_EXCLUSIVE_WRITER(data.a);
 	a = READ_ONCE(data.a);
 	for (i = 0; i < n; i++)
 		cpu_relax();
@@ -84,6 +87,7 @@ static void write_section(struct rnd_state *rnd)
 
 	if (atomic_inc_return(&in_write) != 1 || atomic_read(&in_read))
 		violation();
+	ASSERT_EXCLUSIVE_ACCESS(data.a);
 	WRITE_ONCE(data.a, data.a + 1);
 	for (i = 0; i < n; i++)
 		cpu_relax();
