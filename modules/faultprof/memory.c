@@ -5,7 +5,8 @@
  * a name that only the running kernel knows: each CPU's own data, kernel stacks, what is mapped
  * for modules, slabs, and the struct pages themselves.  To be read by who has looked at faults
  * before: reading it touches every struct page, and those of other nodes move for that.  Slabs are
- * told apart only by a kernel with the series' CONFIG_FAULTPROF_ATTRIBUTION.
+ * told apart, and what is allocated for each CPU, only by a kernel with the series'
+ * CONFIG_FAULTPROF_ATTRIBUTION.
  *
  * It is a snapshot without locks: what changes hands meanwhile may be said wrongly, but nothing is
  * followed that could go away.  Addresses are physical.
@@ -15,6 +16,7 @@
 #include <linux/mmzone.h>
 #include <linux/memory_hotplug.h>
 #include <linux/module.h>
+#include <linux/percpu.h>
 #include <linux/pgtable.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task_stack.h>
@@ -26,7 +28,7 @@
 #include "ring.h"
 
 /* The positions of the file: one for each of these, then one for each section of memory */
-enum { AT_HEAD, AT_PERCPU, AT_MODULES, AT_STACKS, AT_SECTIONS };
+enum { AT_HEAD, AT_PERCPU, AT_ALLOCATED, AT_MODULES, AT_STACKS, AT_SECTIONS };
 
 static struct dentry *dir;
 
@@ -58,6 +60,58 @@ static void show_percpu(struct seq_file *m)
 	for_each_possible_cpu(cpu)
 		if (virt_addr_valid((void *)per_cpu_offset(cpu)))
 			seq_printf(m, "percpu %llx %d\n", (u64)__pa(per_cpu_offset(cpu)), cpu);
+}
+
+#ifdef CONFIG_FAULTPROF_ATTRIBUTION
+static void show_allocations(struct seq_file *m)
+{
+	unsigned long at = 0;
+	size_t size;
+
+	for (; (size = percpu_layout_next(&at)); at += size)
+		seq_printf(m, "percpu-object %lx %zx -\n", at, size);
+}
+#else
+static void show_allocations(struct seq_file *m)
+{
+}
+#endif
+
+static void show_object(struct seq_file *m, const void __percpu *at, size_t size, const char *what,
+			const char *of, int node)
+{
+	/* Before the allocator is there, zones use variables of the image. */
+	if (at)
+		seq_printf(m, "percpu-object %lx %zx %s of %s/%d\n", (__force unsigned long)at,
+			   size, what, of, node);
+}
+
+/*
+ * What is allocated of each CPU's own memory: that of nodes and zones, whoever runs; the rest, of
+ * which only the kernel with the series' option says where it is, but not for whom.  Of two lines
+ * for one place the first holds.
+ */
+static void show_allocated(struct seq_file *m)
+{
+	int node, nr;
+
+	for_each_online_node(node) {
+		const pg_data_t *data = NODE_DATA(node);
+
+		show_object(m, data->per_cpu_nodestats, sizeof(*data->per_cpu_nodestats),
+			    "statistics", "node", node);
+		for (nr = 0; nr < MAX_NR_ZONES; nr++) {
+			const struct zone *z = &data->node_zones[nr];
+
+			if (!populated_zone(z))
+				continue;
+			show_object(m, z->per_cpu_pageset, sizeof(*z->per_cpu_pageset), "pages",
+				    z->name, node);
+			show_object(m, z->per_cpu_zonestats, sizeof(*z->per_cpu_zonestats),
+				    "statistics", z->name, node);
+		}
+	}
+	show_allocations(m);
 }
 
 static void show_stacks(struct seq_file *m)
@@ -247,6 +301,8 @@ static int memory_show(struct seq_file *m, void *v)
 		show_head(m);
 	else if (pos == AT_PERCPU)
 		show_percpu(m);
+	else if (pos == AT_ALLOCATED)
+		show_allocated(m);
 	else if (pos == AT_MODULES)
 		show_modules(m);
 	else if (pos == AT_STACKS)

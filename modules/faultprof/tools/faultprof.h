@@ -153,6 +153,8 @@ struct page {
  * @all:	of all pages
  * @by:		by node
  * @named:	faults at objects that have a name
+ * @kernel:	faults of the kernel's code, or of who knows what
+ * @kernel_named: of these those at objects that have a name
  * @nr_nodes:	the highest node that is named, plus one
  * @span_ns:	from the first fault to the last
  * @own:	of the profiler itself, left out of all these
@@ -164,6 +166,7 @@ struct profile {
 	struct count all;
 	struct count *by;
 	u64 named;
+	u64 kernel, kernel_named;
 	u32 nr_nodes;
 	u64 span_ns, own, lost;
 };

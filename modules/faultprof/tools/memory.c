@@ -44,6 +44,7 @@ struct made {
 };
 
 static struct table ranges[NR_KINDS];
+static struct table allocated;		/* of each CPU's own memory, by the offset in it */
 static u64 cpu_base[MAX_CPUS];		/* plus one, so that 0 is none */
 static struct made *made[MADE];
 static struct slab *slabs;
@@ -132,6 +133,22 @@ static bool add_module_line(const char *line)
 	return false;
 }
 
+/* What most of it is for, nobody knows but who asked for it; who has been named has its name. */
+static void add_allocated(u64 start, u64 size, const char *name)
+{
+	struct symbol s = { .start = start, .size = size, .name = name };
+	char number[32];
+	size_t i;
+
+	for (i = 0; i < allocated.nr; i++)
+		if (allocated.symbol[i].start == start)
+			return;
+	snprintf(number, sizeof(number), "dynamic#%llx", start);
+	if (!strcmp(name, "-"))
+		s.name = number;
+	table_add(&allocated, &s);
+}
+
 /* One line.  False if it is none of those that are known. */
 static bool add_line(const char *line)
 {
@@ -146,6 +163,11 @@ static bool add_line(const char *line)
 		if (n < 0 || n >= MAX_CPUS)
 			return false;
 		cpu_base[n] = start + 1;
+		return true;
+	}
+	if (sscanf(line, "percpu-object %llx %llx %63[^\n]%n", &start, &size, text, &end) == 3 &&
+	    !line[end] && size) {
+		add_allocated(start, size, text);
 		return true;
 	}
 	if (sscanf(line, "stack %llx %llx %d %63[^\n]%n", &start, &size, &n, text, &end) == 4 &&
@@ -200,6 +222,7 @@ void memory_read(const char *path)
 	fclose(f);
 	for (i = 0; i < NR_KINDS; i++)
 		table_sort(&ranges[i], 0);
+	table_sort(&allocated, 0);
 }
 
 /* The symbol of an object, made if it is new; @start is a physical address. */
@@ -219,7 +242,7 @@ static const struct symbol *make(const struct symbol *like)
 	return &m->symbol;
 }
 
-/* A variable that each CPU has for itself */
+/* A variable that each CPU has for itself, or what was allocated for each */
 static const struct symbol *find_percpu(u64 gpa)
 {
 	struct symbol own;
@@ -231,7 +254,8 @@ static const struct symbol *find_percpu(u64 gpa)
 
 		if (!cpu_base[cpu] || gpa < cpu_base[cpu] - 1)
 			continue;
-		s = symbols_find_percpu(gpa - (cpu_base[cpu] - 1));
+		s = symbols_find_percpu(gpa - (cpu_base[cpu] - 1)) ?:
+		    table_find(&allocated, gpa - (cpu_base[cpu] - 1));
 		if (!s)
 			continue;
 		snprintf(name, sizeof(name), "cpu%d:%s", cpu, s->name);
@@ -405,6 +429,7 @@ void memory_free(void)
 
 	for (i = 0; i < NR_KINDS; i++)
 		table_free(&ranges[i]);
+	table_free(&allocated);
 	for (i = 0; i < MADE; i++) {
 		while ((m = made[i])) {
 			made[i] = m->next;

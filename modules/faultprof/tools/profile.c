@@ -226,6 +226,7 @@ static void make_page(struct profile *p, struct page *page)
 void profile_make(struct profile *p, struct faults *f)
 {
 	u64 first = UINT64_MAX, last = 0, inner;
+	bool named;
 	size_t i;
 
 	memset(p, 0, sizeof(*p));
@@ -244,7 +245,10 @@ void profile_make(struct profile *p, struct faults *f)
 		p->pages[p->nr_pages - 1].end = i + 1;
 		first = one->time_ns < first ? one->time_ns : first;
 		last = one->time_ns > last ? one->time_ns : last;
-		p->named += is_named(symbols_find_gpa(one->gpa, &inner));
+		named = is_named(symbols_find_gpa(one->gpa, &inner));
+		p->named += named;
+		p->kernel += (s64)one->ip <= 0;
+		p->kernel_named += named && (s64)one->ip <= 0;
 		if (one->node >= p->nr_nodes)
 			p->nr_nodes = one->node + 1;
 		if (one->home >= p->nr_nodes)

@@ -134,8 +134,9 @@ void report_text(const struct profile *p, size_t top)
 	for (n = 0; n < p->nr_nodes; n++)
 		printf("node %u: %llu to read, %llu to write; %.3f ms\n", n, p->by[n].reads,
 		       p->by[n].writes, p->by[n].ns / 1e6);
-	printf("%zu pages; %.1f %% of the faults are at objects that have a name\n",
+	printf("%zu pages; %.1f %% of the faults are at objects that have a name, ",
 	       p->nr_pages, percent(p->named, all));
+	printf("%.1f %% of those of the kernel's code\n", percent(p->kernel_named, p->kernel));
 	for (i = 0; i < p->nr_pages; i++) {
 		verdict_ns[p->pages[i].verdict] += p->pages[i].all.ns;
 		verdict_nr[p->pages[i].verdict]++;
@@ -249,6 +250,7 @@ void report_json(const struct profile *p, const char *path)
 	fprintf(f, "{\"faults\": %llu, \"named\": %llu, \"span_ns\": %llu, ",
 		count_faults(&p->all), p->named,
 		p->span_ns);
+	fprintf(f, "\"kernel\": %llu, \"kernel_named\": %llu, ", p->kernel, p->kernel_named);
 	fprintf(f, "\"own\": %llu, \"lost\": %llu, ", p->own, p->lost);
 	json_count(f, &p->all);
 	fprintf(f, ",\n ");
