@@ -96,12 +96,12 @@ static void show_allocated(struct seq_file *m)
 	int node, nr;
 
 	for_each_online_node(node) {
-		const pg_data_t *data = NODE_DATA(node);
+		pg_data_t *data = NODE_DATA(node);
 
 		show_object(m, data->per_cpu_nodestats, sizeof(*data->per_cpu_nodestats),
 			    "statistics", "node", node);
 		for (nr = 0; nr < MAX_NR_ZONES; nr++) {
-			const struct zone *z = &data->node_zones[nr];
+			struct zone *z = &data->node_zones[nr];
 
 			if (!populated_zone(z))
 				continue;
@@ -147,8 +147,10 @@ static unsigned long mapped(unsigned long at, unsigned long end, u64 *phys)
 
 	*phys = 0;
 	pte = lookup_address(at, &level);
-	/* Of what is not mapped most is so by page tables that are not there. */
-	if (pte && level <= PG_LEVEL_2M)
+	/* Of what is not mapped most is so by page tables that are not there: the next would be. */
+	if (!pte && level != PG_LEVEL_1G)
+		size = level == PG_LEVEL_512G ? PUD_SIZE : P4D_SIZE;
+	else if (pte && level <= PG_LEVEL_2M)
 		size = page_level_size(level);
 	if (!pte || !pte_present(*pte) || level > PG_LEVEL_2M)
 		return min(size - (at & (size - 1)), end - at);
@@ -157,16 +159,28 @@ static unsigned long mapped(unsigned long at, unsigned long end, u64 *phys)
 	return min(size - (at & (size - 1)), end - at);
 }
 
+/* Where a range of addresses lies, as far as it does */
+static void show_mapped(struct seq_file *m, unsigned long at, unsigned long end)
+{
+	unsigned long len;
+	u64 phys;
+
+	for (; at < end; at += len) {
+		len = mapped(at, end, &phys);
+		if (phys)
+			seq_printf(m, "mapped %llx %lx %lx\n", phys, len, at);
+	}
+}
+
 /*
  * What modules have: which of each CPU's own data, and where the addresses lie that they are loaded
- * to.  Which section is at which, /sys/module says.
+ * to, and those of vmalloc().  Which section is at which, /sys/module says, and /proc/vmallocinfo
+ * who asked for which.
  */
 static void show_modules(struct seq_file *m)
 {
-	unsigned long at, len;
 	struct kset *all = THIS_MODULE->mkobj.kobj.kset;
 	struct kobject *k;
-	u64 phys;
 
 	/* Who is on the list does not go away before it has left that. */
 	spin_lock(&all->list_lock);
@@ -178,11 +192,8 @@ static void show_modules(struct seq_file *m)
 				   (__force unsigned long)mod->percpu, mod->percpu_size, mod->name);
 	}
 	spin_unlock(&all->list_lock);
-	for (at = MODULES_VADDR; at < MODULES_END; at += len) {
-		len = mapped(at, MODULES_END, &phys);
-		if (phys)
-			seq_printf(m, "mapped %llx %lx %lx\n", phys, len, at);
-	}
+	show_mapped(m, MODULES_VADDR, MODULES_END);
+	show_mapped(m, VMALLOC_START, VMALLOC_END);
 }
 
 /* Where the struct pages of a section are */

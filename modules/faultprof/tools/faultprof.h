@@ -29,6 +29,8 @@ typedef __s64 s64;
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof(*(a)))
 
 #define PAGE_SIZE	4096
+/* Where x86-64 has the image, and the physical address 0 in it; modules lie behind */
+#define KERNEL_MAP	0xffffffff80000000ULL
 #define MAX_NODES	64
 #define MAX_CPUS	4096
 

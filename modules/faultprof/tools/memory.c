@@ -14,8 +14,11 @@
 
 #define MAGIC	"# faultprof memory 1"
 
+/* What lies before that is no address of the kernel's: hashed, perhaps */
+#define KERNEL_LEAST	0xffff800000000000ULL
+
 /* In the order in which they are asked: a stack is of pages, too. */
-enum kind { STACK, SLAB, MAPPED, VMEMMAP, PAGES, NR_KINDS };
+enum kind { STACK, SLAB, MAPPED, VMEMMAP, BOOT, PAGES, NR_KINDS };
 
 /* A slab; its objects lie one behind the other from @first on. */
 struct slab {
@@ -45,6 +48,8 @@ struct made {
 
 static struct table ranges[NR_KINDS];
 static struct table allocated;		/* of each CPU's own memory, by the offset in it */
+static struct table vmalloced;		/* by virtual address */
+static char boot_caller[64];		/* who has asked for what is reserved next */
 static u64 cpu_base[MAX_CPUS];		/* plus one, so that 0 is none */
 static struct made *made[MADE];
 static struct slab *slabs;
@@ -116,7 +121,8 @@ static bool add_module_line(const char *line)
 
 	if (sscanf(line, "mapped %llx %llx %llx%n", &start, &size, &at, &end) == 3 &&
 	    !line[end] && size) {
-		s = (struct symbol){ .start = start, .size = size, .link = at, .name = "module" };
+		s = (struct symbol){ .start = start, .size = size, .link = at,
+				     .name = at >= KERNEL_MAP ? "module" : "vmalloc" };
 		table_add(&ranges[MAPPED], &s);
 		return true;
 	}
@@ -147,6 +153,50 @@ static void add_allocated(u64 start, u64 size, const char *name)
 	if (!strcmp(name, "-"))
 		s.name = number;
 	table_add(&allocated, &s);
+}
+
+/*
+ * One line of the kernel's log of a boot with memblock=debug, or of /proc/vmallocinfo of one with
+ * no_hash_pointers.  False if it is neither.
+ */
+static bool add_allocation(const char *line)
+{
+	unsigned long long start, last, size;
+	const char *p = line, *word;
+	char by[64], name[80];
+	struct symbol s;
+	int end = 0;
+
+	if (sscanf(line, "0x%llx-0x%llx %llu %63[^+ ]%n", &start, &last, &size, by, &end) == 4) {
+		if (last <= start || start < KERNEL_LEAST)
+			return false;
+		snprintf(name, sizeof(name), "vmalloc of %s", by);
+		s = (struct symbol){ .start = start, .size = last - start, .name = name };
+		if (strcmp(by, "unpurged"))
+			table_add(&vmalloced, &s);
+		return true;
+	}
+	if (*p == '[' && strstr(p, "] "))
+		p = strstr(p, "] ") + 2;
+	if (strncmp(p, "memblock_", 9))
+		return false;
+	word = strrchr(p, ' ');
+	if (sscanf(p, "memblock_%*[a-z_]: %llu bytes %n", &size, &end) == 1 && end && word) {
+		snprintf(boot_caller, sizeof(boot_caller), "%.*s", (int)strcspn(word + 1, "+"),
+			 word + 1);
+		return true;
+	}
+	if (sscanf(p, "memblock_%63[a-z_]: [0x%llx-0x%llx] %n", by, &start, &last, &end) != 3 ||
+	    !end || last < start)
+		return false;
+	if (!strcmp(by, "reserve")) {
+		p += end;
+		snprintf(by, sizeof(by), "%.*s", (int)strcspn(p, "+"), p);
+		snprintf(name, sizeof(name), "boot memory of %s",
+			 strncmp(by, "memblock_", 9) ? by : boot_caller);
+		add(BOOT, start, last + 1 - start, name);
+	}
+	return true;
 }
 
 /* One line.  False if it is none of those that are known. */
@@ -191,7 +241,7 @@ static bool add_line(const char *line)
 		add_slab(start, size, &(struct slab){ first, stride, cache_of(text)->name });
 		return true;
 	}
-	return add_module_line(line);
+	return add_module_line(line) || add_allocation(line);
 }
 
 /**
@@ -202,7 +252,7 @@ void memory_read(const char *path)
 {
 	FILE *f = fopen(path, "re");
 	unsigned long long nr = 0;
-	char line[256];
+	char line[512];
 	int i;
 
 	if (!f)
@@ -223,6 +273,7 @@ void memory_read(const char *path)
 	for (i = 0; i < NR_KINDS; i++)
 		table_sort(&ranges[i], 0);
 	table_sort(&allocated, 0);
+	table_sort(&vmalloced, 0);
 }
 
 /* The symbol of an object, made if it is new; @start is a physical address. */
@@ -292,6 +343,14 @@ static const struct symbol *find_page(const struct symbol *range, u64 gpa, bool 
 				      .name = name, .is_kind = is_kind });
 }
 
+/* Whether memory that was allocated at boot still is; nobody says so of what is not there. */
+static bool still_reserved(u64 gpa)
+{
+	const struct symbol *r = table_find(&ranges[PAGES], gpa);
+
+	return !r || !strcmp(r->name, "reserved");
+}
+
 /**
  * memory_find() - what lies at a guest-physical address that is not in the kernel's image
  * @gpa:	the address
@@ -315,13 +374,15 @@ const struct symbol *memory_find(u64 gpa, u64 *offset)
 		if (kind == MAPPED) {
 			/* Its symbol is at the address that it was loaded to. */
 			at = r->link + (gpa - r->start);
-			s = symbols_find(at);
+			s = symbols_find(at) ?: table_find(&vmalloced, at);
 			if (s) {
 				*offset = at - s->start;
 				return s;
 			}
 		}
-		if (!s && kind != SLAB)
+		if (kind == BOOT && still_reserved(gpa))
+			s = make(r);
+		if (!s && kind != SLAB && kind != BOOT)
 			s = find_page(r, gpa, kind == PAGES || kind == MAPPED);
 	}
 	*offset = s ? gpa - s->start : 0;
@@ -430,6 +491,7 @@ void memory_free(void)
 	for (i = 0; i < NR_KINDS; i++)
 		table_free(&ranges[i]);
 	table_free(&allocated);
+	table_free(&vmalloced);
 	for (i = 0; i < MADE; i++) {
 		while ((m = made[i])) {
 			made[i] = m->next;

@@ -14,9 +14,6 @@
 
 #include "faultprof.h"
 
-/* Where x86-64 has the image, and the physical address 0 in it */
-#define KERNEL_MAP	0xffffffff80000000ULL
-
 /* What of an object can be laid apart, if its members are not known */
 #define BLOCK		64
 
