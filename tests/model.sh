@@ -53,6 +53,12 @@ found() {
 	result $? "$2" "$said"
 }
 
+# reached NUMBER DIR NAME: the search in DIR has been at the place
+reached() {
+	grep -qx "reached $1" "build/$2/said"
+	result $? "reached: $3" "build/$2/said"
+}
+
 # defines PREFIX: numbers and words of the defines that begin with PREFIX_
 defines() {
 	sed -n "s|^#define $1_[A-Z_]*[[:space:]]*\([0-9]*\)[[:space:]]*/\* \(.*\) \*/|\1 \2|p" "$model"
