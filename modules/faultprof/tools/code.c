@@ -3,7 +3,9 @@
  * Which variables the code of a function names: by the displacements and constants in its
  * instructions that are addresses of variables.  It is not taken apart: a displacement behind a
  * byte that would say "relative to the instruction", and any four bytes that are an absolute
- * address, are believed.  What is computed elsewhere is not seen.
+ * address, are believed.  Per-CPU variables have small addresses, as many a constant: four bytes
+ * are one of these only where an instruction loads or adds a constant, or addresses memory by a
+ * register, and relative to the instruction.  What is computed elsewhere is not seen.
  */
 #include <string.h>
 
@@ -22,8 +24,19 @@ static u32 constant_size(u8 opcode)
 	}
 }
 
+/* Whether an instruction with four such bytes may mean a per-CPU variable */
+static bool may_be_percpu(const u8 *code, u64 i)
+{
+	const u8 mode = code[i - 1];
+
+	/* mov and add to a register, add to %rax, or memory by a register, with an index or not */
+	return (mode >= 0xc0 && mode <= 0xc7 && (code[i - 2] == 0xc7 || code[i - 2] == 0x81)) ||
+	       (mode == 0x05 && code[i - 2] == 0x48) || (mode & 0xc0) == 0x80 ||
+	       (code[i - 2] & 0xc7) == 0x84;
+}
+
 /**
- * code_variables() - the variables that a function names, but for per-CPU ones
+ * code_variables() - the variables that a function names
  * @f:		the function
  * @seen:	called for each, as often as it is named, with the offset in it
  * @arg:	passed on
@@ -42,12 +55,13 @@ void code_variables(const struct symbol *f,
 		memcpy(&value, code + i, sizeof(value));
 		/* The image and modules are in the last 2 GiB. */
 		address = (s64)value;
-		s = value < 0 ? symbols_find(address) : NO_SYMBOL;
+		s = value < 0 ? symbols_find(address) :
+		    may_be_percpu(code, i) ? symbols_find_percpu(address) : NO_SYMBOL;
 		if (!s && (code[i - 1] & 0xc7) == 0x05) {
 			address = f->start + i + sizeof(value) + constant_size(code[i - 2]) + value;
-			s = symbols_find(address);
+			s = symbols_find(address) ?: symbols_find_percpu(address);
 		}
-		if (s && s != f)
+		if (s && s != f && s->link)
 			seen(s, address - s->start, arg);
 	}
 }

@@ -248,13 +248,16 @@ static void see_named(const struct symbol *s, u64 offset, void *arg)
 			n->seen[i] = is_at(&n->l->objects[i], s, offset);
 }
 
-/* Each function's faults, by object */
+/*
+ * Each function's faults, by object; of per-CPU variables those of other nodes, for these are who
+ * would have to fetch one page more
+ */
 struct caller {
 	const struct symbol *function;
 	u32 faults[CANDIDATES], writes[CANDIDATES];
 };
 
-static struct caller *find_callers(size_t *nr)
+static struct caller *find_callers(const struct layout *l, size_t *nr)
 {
 	struct numbers functions = { };
 	struct caller *callers = NULL;
@@ -265,7 +268,8 @@ static struct caller *find_callers(size_t *nr)
 	for (i = 0; i < nr_accesses; i++) {
 		const struct access *a = &accesses[i];
 
-		if (a->object >= CANDIDATES || !a->function)
+		if (a->object >= CANDIDATES || !a->function ||
+		    (l->objects[a->object].percpu && a->node == a->home))
 			continue;
 		n = number_of(&functions, a->function->start, 0);
 		if (n == *nr) {
@@ -330,10 +334,7 @@ static u32 *count_names(struct layout *l)
 	return named_by;
 }
 
-/*
- * Variables of one page that must not part.  How per-CPU variables are named is not known: those
- * that other nodes access, which wake a CPU up by several, are kept together.
- */
+/* Variables of one page that must not part */
 static void find_companions(struct layout *l)
 {
 	struct naming *naming = xzalloc(CANDIDATES * CANDIDATES * sizeof(*naming)), *n;
@@ -343,7 +344,7 @@ static void find_companions(struct layout *l)
 	size_t nr_callers, i, a, b;
 	struct caller *callers;
 
-	callers = find_callers(&nr_callers);
+	callers = find_callers(l, &nr_callers);
 	for (i = 0; i < nr_callers; i++) {
 		memset(named.seen, 0, sizeof(named.seen));
 		code_variables(callers[i].function, see_named, &named);
@@ -361,17 +362,20 @@ static void find_companions(struct layout *l)
 	for (a = 0; a < candidates(l); a++) {
 		for (b = 0; b < candidates(l); b++) {
 			const struct object *x = &l->objects[a], *y = &l->objects[b];
-			bool linked = x->remote * 4 >= x->faults && y->remote * 4 >= y->faults;
+			const u32 faults = x->percpu ? x->remote : x->faults;
+			bool linked;
 
 			if (a == b || x->percpu != y->percpu || !share_page(x->symbol, y->symbol))
 				continue;
 			n = &naming[a * CANDIDATES + b];
-			if (!x->percpu)
-				linked = n->faults * 4ULL >= x->faults ||
-					 (n->writes && n->writes * 2ULL >= writes[a]);
+			linked = (n->faults && n->faults * 4ULL >= faults) ||
+				 (n->writes && n->writes * 2ULL >= writes[a]);
 			own = &named_by[a * CANDIDATES];
-			if (!x->percpu && naming[a * CANDIDATES + a].faults * 4ULL < x->faults)
+			if (naming[a * CANDIDATES + a].faults * 4ULL < faults)
 				linked |= own[b] && own[b] * 4 >= own[a];
+			/* What only its own CPU accesses does not come along. */
+			linked &= !x->percpu || (x->remote * 4 >= x->faults &&
+						 y->remote * 4 >= y->faults);
 			if (linked)
 				join(l, a, b);
 		}
