@@ -4,8 +4,8 @@
  * instructions that are addresses of variables.  It is not taken apart: a displacement behind a
  * byte that would say "relative to the instruction", and any four bytes that are an absolute
  * address, are believed.  Per-CPU variables have small addresses, as many a constant: four bytes
- * are one of these only where an instruction loads or adds a constant, or addresses memory by a
- * register, and relative to the instruction.  What is computed elsewhere is not seen.
+ * are one of these only where an instruction seems to load or add a constant or to address memory
+ * by a register, and relative to the instruction.  What is computed elsewhere is not seen.
  */
 #include <string.h>
 
@@ -24,15 +24,36 @@ static u32 constant_size(u8 opcode)
 	}
 }
 
-/* Whether an instruction with four such bytes may mean a per-CPU variable */
+/* Opcodes that an address byte follows, of those that compilers use; two-byte ones without 0f */
+static bool has_address(u8 opcode)
+{
+	static const u8 opcodes[] = {
+		0x01, 0x03, 0x09, 0x0b, 0x21, 0x23, 0x29, 0x2b, 0x31, 0x33, 0x38, 0x39, 0x3a, 0x3b,
+		0x63, 0x69, 0x80, 0x81, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88, 0x89, 0x8a, 0x8b, 0x8d,
+		0xa3, 0xab, 0xb1, 0xb3, 0xb6, 0xb7, 0xbe, 0xbf, 0xc1, 0xc6, 0xc7, 0xf6, 0xf7, 0xff,
+	};
+
+	return memchr(opcodes, opcode, sizeof(opcodes));
+}
+
+/* Whether four bytes of an instruction may mean a per-CPU variable */
 static bool may_be_percpu(const u8 *code, u64 i)
 {
 	const u8 mode = code[i - 1];
 
 	/* mov and add to a register, add to %rax, or memory by a register, with an index or not */
 	return (mode >= 0xc0 && mode <= 0xc7 && (code[i - 2] == 0xc7 || code[i - 2] == 0x81)) ||
-	       (mode == 0x05 && code[i - 2] == 0x48) || (mode & 0xc0) == 0x80 ||
-	       (code[i - 2] & 0xc7) == 0x84;
+	       (mode == 0x05 && code[i - 2] == 0x48) ||
+	       ((mode & 0xc0) == 0x80 && (mode & 7) != 4 && has_address(code[i - 2])) ||
+	       (i > 2 && (code[i - 2] & 0xc7) == 0x84 && has_address(code[i - 3]));
+}
+
+/* The per-CPU variable at a small address, of which code means words, and not the bytes between */
+static const struct symbol *find_percpu(u64 address)
+{
+	const struct symbol *s = symbols_find_percpu(address);
+
+	return s && (address - s->start) % sizeof(s32) == 0 ? s : NO_SYMBOL;
 }
 
 /**
@@ -56,10 +77,10 @@ void code_variables(const struct symbol *f,
 		/* The image and modules are in the last 2 GiB. */
 		address = (s64)value;
 		s = value < 0 ? symbols_find(address) :
-		    may_be_percpu(code, i) ? symbols_find_percpu(address) : NO_SYMBOL;
+		    may_be_percpu(code, i) ? find_percpu(address) : NO_SYMBOL;
 		if (!s && (code[i - 1] & 0xc7) == 0x05) {
 			address = f->start + i + sizeof(value) + constant_size(code[i - 2]) + value;
-			s = symbols_find(address) ?: symbols_find_percpu(address);
+			s = symbols_find(address) ?: find_percpu(address);
 		}
 		if (s && s != f && s->link)
 			seen(s, address - s->start, arg);

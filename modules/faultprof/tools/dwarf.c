@@ -319,7 +319,7 @@ static const char *in_tree(Dwarf_Die *die, const char *file)
  */
 bool dwarf_definition(const struct symbol *s, struct definition *d)
 {
-	Dwarf_Die die, declaration;
+	Dwarf_Die die, declaration, unit;
 	Dwarf_Attribute attribute;
 
 	memset(d, 0, sizeof(*d));
@@ -327,6 +327,8 @@ bool dwarf_definition(const struct symbol *s, struct definition *d)
 		return false;
 	d->name = dwarf_diename(&die);
 	d->file = in_tree(&die, dwarf_decl_file(&die));
+	if (dwarf_diecu(&die, &unit, NULL, NULL) && dwarf_diename(&unit))
+		d->unit = in_tree(&unit, dwarf_diename(&unit));
 	if (dwarf_attr(&die, DW_AT_specification, &attribute) &&
 	    dwarf_formref_die(&attribute, &declaration) &&
 	    !dwarf_decl_line(&declaration, &d->extern_line))

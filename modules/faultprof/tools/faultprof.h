@@ -180,9 +180,10 @@ struct profile {
  * @line:		there
  * @extern_file:	that declares it before, or NULL
  * @extern_line:	there
+ * @unit:		the file that was compiled, which may include @file; or NULL
  */
 struct definition {
-	const char *name, *file, *extern_file;
+	const char *name, *file, *extern_file, *unit;
 	int line, extern_line;
 };
 

@@ -362,7 +362,7 @@ static void find_companions(struct layout *l)
 	for (a = 0; a < candidates(l); a++) {
 		for (b = 0; b < candidates(l); b++) {
 			const struct object *x = &l->objects[a], *y = &l->objects[b];
-			const u32 faults = x->percpu ? x->remote : x->faults;
+			const u64 faults = x->percpu ? x->remote : x->faults;
 			bool linked;
 
 			if (a == b || x->percpu != y->percpu || !share_page(x->symbol, y->symbol))

@@ -328,6 +328,7 @@ static const char *find_object(struct object *o)
 	}
 	o->where.file = source_name(o->where.file);
 	o->where.extern_file = source_name(o->where.extern_file);
+	o->where.unit = source_name(o->where.unit);
 	if (o->part)
 		return o->part->refused;
 	if (o->symbol->cache)

@@ -73,7 +73,8 @@ static const char *const percpu_macros[] = {
 
 /* Name a section, and give it up */
 static const char *const replaced[] = {
-	"__cacheline_aligned", "__cacheline_aligned_in_smp", "__read_mostly", NULL
+	"__cacheline_aligned", "__cacheline_aligned_in_smp", "__cpumask_var_read_mostly",
+	"__read_mostly", NULL
 };
 
 /* Say nothing of the place */
@@ -231,6 +232,14 @@ static void splice(struct file *f, size_t line, u32 at, u32 len, const char *wit
 	f->changed = true;
 }
 
+/* A new line up to a column: how long it is */
+static u32 new_line(u32 indent, char *buf, size_t len)
+{
+	static const char tabs[] = "\t\t\t\t\t\t\t\t\t\t\t\t";
+
+	return snprintf(buf, len, "\n%.*s%*s", (int)(indent / TAB), tabs, (int)(indent % TAB), "");
+}
+
 /*
  * Puts @words in place of what is at a place of a line, apart from what stands around.  If that is
  * too long, the line is broken before them, to go on at the column @indent, or, where it begins
@@ -242,7 +251,7 @@ static void put(struct file *f, size_t line, u32 at, u32 len, const char *words,
 	const char *space = at && !isspace((unsigned char)s[at - 1]) ? " " : "";
 	const char *behind = is_word(s[at + len]) ? " " : "";
 	char text[512];
-	u32 i, n;
+	u32 n;
 
 	if (columns(s, strlen(s)) - len + strlen(words) + 1 <= COLUMNS) {
 		snprintf(text, sizeof(text), "%s%s%s", space, words, behind);
@@ -254,10 +263,8 @@ static void put(struct file *f, size_t line, u32 at, u32 len, const char *words,
 		splice(f, line, at, len + strspn(s + at + len, " \t"), text);
 		return;
 	}
-	n = snprintf(text, sizeof(text), "\n");
-	for (i = 0; i < indent / TAB; i++)
-		n += snprintf(text + n, sizeof(text) - n, "\t");
-	snprintf(text + n, sizeof(text) - n, "%*s%s%s", (int)(indent % TAB), "", words, behind);
+	n = new_line(indent, text, sizeof(text));
+	snprintf(text + n, sizeof(text) - n, "%s%s", words, behind);
 	for (n = at; n && isspace((unsigned char)s[n - 1]); n--)
 		;
 	splice(f, line, n, at + len - n, text);
@@ -341,6 +348,17 @@ static size_t closing(const struct text *t, size_t i)
 	return SIZE_MAX;
 }
 
+/* Whether a word may be an attribute, and not a type or what is declared, that says something */
+static bool is_unknown(const struct text *t, size_t i, size_t name)
+{
+	const char *word = token_text(t, i);
+	const u32 len = t->token[i].len;
+
+	return i != name && len > 2 && !strncmp(word, "__", 2) && !is_in(harmless, word, len) &&
+	       !(i && (is_token(t, i - 1, "struct") || is_token(t, i - 1, "union") ||
+		       is_token(t, i - 1, "enum")));
+}
+
 /* A definition as it was found */
 struct found {
 	struct text text;
@@ -362,7 +380,7 @@ static const char *check_attributes(struct found *d)
 		const char *word = token_text(t, i);
 		const u32 len = t->token[i].len;
 
-		if (i == d->name || strncmp(word, "__", 2) || is_in(harmless, word, len))
+		if (!is_unknown(t, i, d->name))
 			continue;
 		if (!strncmp(word, "__page_a", 8) || !strncmp(word, "__page_g", 8))
 			return "it has pages of its own";
@@ -557,7 +575,7 @@ static const char *place_member(const struct definition *d)
 			 word);
 		if (is_one_of(t, found.end, ",:(){}"))
 			wrong = "its declaration is not of a simple form";
-		else if (len > 2 && !strncmp(word, "__", 2) && !is_in(harmless, word, len))
+		else if (is_unknown(t, found.end, found.name))
 			wrong = why;
 	}
 	if (!wrong) {
@@ -624,6 +642,151 @@ static bool argument_text(const struct text *t, const struct argument *a, char *
 			token_text(t, a->first)) < (int)len;
 }
 
+/* Flags as checkpatch wants them, with one more: a "|" has a space on both sides. */
+static bool add_flag(const char *flags, const char *more, char *buf, size_t len)
+{
+	size_t n = 0;
+
+	if (strlen(flags) * 3 + strlen(more) + 4 > len)
+		return false;
+	for (; *flags; flags++) {
+		if (*flags != '|' || flags[1] == '|') {
+			buf[n++] = *flags;
+			continue;
+		}
+		while (n && buf[n - 1] == ' ')
+			n--;
+		n += sprintf(buf + n, " | ");
+		flags += strspn(flags + 1, " \t");
+	}
+	while (n && buf[n - 1] == ' ')
+		n--;
+	buf[n] = 0;
+	if (!strcmp(buf, "0"))
+		n = 0;
+	sprintf(buf + n, "%s%s", n && *more ? " | " : "", more);
+	return true;
+}
+
+/* SLAB_PAGE_ALONE behind flags on several lines, each of which is changed; false if it cannot be */
+static bool place_flags(const struct text *t, const struct argument *a)
+{
+	struct file *f = t->file;
+	size_t end = a->end;
+	char old[256], text[800];
+
+	while (end > a->first) {
+		const struct token *last = &t->token[end - 1], *first;
+		struct argument piece = { end - 1, end };
+
+		while (piece.first > a->first && t->token[piece.first - 1].line == last->line)
+			piece.first--;
+		first = &t->token[piece.first];
+		if (!argument_text(t, &piece, old, sizeof(old)) ||
+		    !add_flag(old, end == a->end ? "SLAB_PAGE_ALONE" : "", text, sizeof(text)))
+			return false;
+		if (end == a->end)
+			put(f, first->line, first->at, strlen(old), text,
+			    columns(f->line[first->line].now, first->at));
+		else
+			splice(f, first->line, first->at, strlen(old), text);
+		end = piece.first;
+	}
+	return true;
+}
+
+/* What a cache is made by */
+enum call { NO_CALL, CREATE, CREATE_USERCOPY, MACRO };
+
+/* Whether a token begins the call that makes a cache */
+static enum call call_at(const struct text *t, size_t i, const char *cache)
+{
+	if (is_token(t, i, "kmem_cache_create") && is_string_behind(t, i + 1, cache))
+		return CREATE;
+	if (is_token(t, i, "kmem_cache_create_usercopy") && is_string_behind(t, i + 1, cache))
+		return CREATE_USERCOPY;
+	return is_token(t, i, "KMEM_CACHE") && is_token(t, i + 2, cache) ? MACRO : NO_CALL;
+}
+
+/* KMEM_CACHE(), which takes no alignment, becomes what it stands for. */
+static bool place_macro(const struct text *t, size_t macro)
+{
+	const struct token *token = &t->token[macro];
+	char flags[256], more[800], type[64], text[1200], indent[64];
+	struct argument argument[2];
+	struct file *f = t->file;
+	u32 n;
+
+	if (!find_arguments(t, macro + 1, argument, ARRAY_SIZE(argument)) ||
+	    !argument_text(t, &argument[0], type, sizeof(type)) ||
+	    !argument_text(t, &argument[1], flags, sizeof(flags)) ||
+	    !add_flag(flags, "SLAB_PAGE_ALONE", more, sizeof(more)) ||
+	    t->token[argument[1].first].line != token->line)
+		return false;
+	new_line(columns(f->line[token->line].now, token->at) + strlen("kmem_cache_create("),
+		 indent, sizeof(indent));
+	n = snprintf(text, sizeof(text), "kmem_cache_create(\"%s\", sizeof(struct %s),%s", type,
+		     type, indent);
+	snprintf(text + n, sizeof(text) - n, "page_alone_align(__alignof__(struct %s)),%s%s, NULL",
+		 type, indent, more);
+	splice(f, token->line, token->at,
+	       t->token[argument[1].first].at + strlen(flags) - token->at, text);
+	return true;
+}
+
+/* The alignment goes into the structure that the call's third argument points to. */
+static bool place_args(const struct text *t, size_t open, const struct argument *a)
+{
+	const struct token *name = &t->token[a->first + 1];
+	const char *next;
+	char line[128];
+	size_t i, at;
+
+	if (a->end != a->first + 2 || !is_token(t, a->first, "&"))
+		return false;
+	for (i = open; i > 2; i--)
+		if (is_one_of(t, i, "{") && is_one_of(t, i - 1, "=") &&
+		    t->token[i - 2].len == name->len &&
+		    !memcmp(token_text(t, i - 2), token_text(t, a->first + 1), name->len) &&
+		    is_token(t, i - 3, "kmem_cache_args"))
+			break;
+	if (i == 2 || i + 1 >= t->nr || t->token[i + 1].line == t->token[i].line)
+		return false;
+	at = t->token[i].line + 1;
+	for (; !is_one_of(t, i, "}") && i < open; i++)
+		if (is_token(t, i, "align"))
+			return false;
+	next = t->file->line[at].now;
+	snprintf(line, sizeof(line), "%.*s.align = page_alone_align(0),", (int)strspn(next, " \t"),
+		 next);
+	add_before(t->file, at, line);
+	return true;
+}
+
+/* A call with an alignment and flags */
+static bool place_call(const struct text *t, size_t open, const struct argument *a)
+{
+	char align[128], flags[256], new_align[192], more[800], both[1024];
+	const struct token *from = &t->token[a[2].first], *to = &t->token[a[3].first];
+	struct file *f = t->file;
+	u32 indent = columns(f->line[t->token[open].line].now, t->token[open].at + 1);
+
+	if (!argument_text(t, &a[2], align, sizeof(align)))
+		return false;
+	snprintf(new_align, sizeof(new_align), "page_alone_align(%s)", align);
+	if (from->line != to->line || !argument_text(t, &a[3], flags, sizeof(flags))) {
+		if (!place_flags(t, &a[3]))
+			return false;
+		put(f, from->line, from->at, strlen(align), new_align, indent);
+		return true;
+	}
+	if (!add_flag(flags, "SLAB_PAGE_ALONE", more, sizeof(more)))
+		return false;
+	snprintf(both, sizeof(both), "%s, %s", new_align, more);
+	put(f, from->line, from->at, to->at + strlen(flags) - from->at, both, indent);
+	return true;
+}
+
 /* Where a cache is made */
 struct creation {
 	const char *cache, *file, *wrong;
@@ -632,55 +795,50 @@ struct creation {
 
 static void place_cache(const char *name, void *arg)
 {
-	char align[128], flags[256], new_align[192], new_flags[320], both[544];
 	struct file *f = open_file(source_name(name));
-	const struct token *token, *from, *to;
-	struct argument argument[5];
+	enum call call = NO_CALL;
+	struct argument a[7];
 	struct creation *c = arg;
 	struct text text;
 	size_t i, open;
-	u32 indent;
+	bool done;
 
 	if (!f || c->found)
 		return;
 	read_tokens(&text, f);
-	for (i = 0; i + 1 < text.nr && !c->found; i++)
-		c->found = is_token(&text, i, "kmem_cache_create") &&
-			   is_string_behind(&text, i + 1, c->cache);
+	for (i = 0; i + 2 < text.nr && call == NO_CALL; i++)
+		call = call_at(&text, i, c->cache);
+	c->found = call != NO_CALL;
 	if (!c->found)
 		goto out;
 	open = i;
 	c->file = f->name;
-	c->wrong = "its kmem_cache_create() is not of a simple form";
-	/* The string is no token: what is before the first comma is nothing. */
-	if (!find_arguments(&text, open, argument, ARRAY_SIZE(argument)) ||
-	    !argument_text(&text, &argument[2], align, sizeof(align)) ||
-	    !argument_text(&text, &argument[3], flags, sizeof(flags)))
-		goto out;
 	c->wrong = "its objects have pages of their own";
-	if (strstr(flags, "SLAB_PAGE_ALONE"))
-		goto out;
-	token = &text.token[open];
-	indent = columns(f->line[token->line].now, token->at + 1);
-	snprintf(new_align, sizeof(new_align), "page_alone_align(%s)", align);
-	snprintf(new_flags, sizeof(new_flags), "%s%sSLAB_PAGE_ALONE",
-		 strcmp(flags, "0") ? flags : "", strcmp(flags, "0") ? " | " : "");
-	from = &text.token[argument[2].first];
-	to = &text.token[argument[3].first];
-	if (from->line == to->line) {
-		snprintf(both, sizeof(both), "%s, %s", new_align, new_flags);
-		put(f, from->line, from->at, to->at + strlen(flags) - from->at, both, indent);
-	} else {
-		put(f, to->line, to->at, strlen(flags), new_flags, indent);
-		put(f, from->line, from->at, strlen(align), new_align, indent);
-	}
-	c->wrong = include_header(f) ? NULL : "its file includes nothing";
+	for (i = open; i < text.nr && !is_one_of(&text, i, ";"); i++)
+		if (is_token(&text, i, "SLAB_PAGE_ALONE"))
+			goto out;
+	/* The string is no token: what is before the first comma is nothing. */
+	if (call == MACRO)
+		done = place_macro(&text, open - 1);
+	else if (call == CREATE && find_arguments(&text, open, a, 4))
+		done = place_flags(&text, &a[3]) && place_args(&text, open, &a[2]);
+	else
+		done = find_arguments(&text, open, a, call == CREATE ? 5 : 7) &&
+		       place_call(&text, open, a);
+	c->wrong = !done ? "its kmem_cache_create() is not of a simple form" :
+		   include_header(f) ? NULL : "its file includes nothing";
 out:
 	free(text.token);
 }
 
+/* The header in a file, or, if that includes nothing, in the one that includes it */
+static bool include_header_for(struct file *f, const char *unit)
+{
+	return include_header(f) || (unit && (f = open_file(unit)) && include_header(f));
+}
+
 static const char *place(const char *file, int line, const char *name, bool percpu,
-			 const char *group, bool is_extern)
+			 const char *group, const char *unit, bool is_extern)
 {
 	struct found d = { };
 	const char *why = find_definition(&d, file, line, name, percpu);
@@ -693,7 +851,7 @@ static const char *place(const char *file, int line, const char *name, bool perc
 			place_plain(&d, group);
 		keep_distance(d.text.file,
 			      d.text.token[d.macro == SIZE_MAX ? d.name : d.macro].line);
-		if (!include_header(d.text.file))
+		if (!include_header_for(d.text.file, unit))
 			why = "its file includes nothing, as one that another includes";
 	}
 	free(d.text.token);
@@ -746,9 +904,10 @@ bool source_place(const struct definition *d, bool percpu, const char *group, ch
 		       (d->extern_file && strstr(d->extern_file, "uapi/"))))
 		wrong = "it is part of the interface to user space";
 	if (!wrong)
-		wrong = place(d->file, d->line, d->name, percpu, group, false);
+		wrong = place(d->file, d->line, d->name, percpu, group, d->unit, false);
 	if (!wrong && d->extern_file)
-		wrong = place(d->extern_file, d->extern_line, d->name, percpu, group, true);
+		wrong = place(d->extern_file, d->extern_line, d->name, percpu, group, NULL,
+			      true);
 	snprintf(why, len, "%s", wrong ?: "");
 	return !wrong;
 }
