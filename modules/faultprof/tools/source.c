@@ -486,7 +486,7 @@ static void place_plain(struct found *d, const char *group)
 		token = &t->token[d->section];
 		snprintf(stock, sizeof(stock), "%.*s", (int)token->len, token_text(t, d->section));
 		snprintf(words + strlen(words), sizeof(words) - strlen(words),
-			 " __no_page_layout(%s)", stock);
+			 " __stock%s", stock + 1);
 		put(f, token->line, token->at, token->len, words, TAB);
 	} else if (d->macro != SIZE_MAX) {
 		token = &t->token[d->macro];
@@ -496,7 +496,7 @@ static void place_plain(struct found *d, const char *group)
 		 */
 		if (d->first == d->macro)
 			snprintf(words + strlen(words), sizeof(words) - strlen(words),
-				 " __no_page_layout(__used)");
+				 " __stock_used");
 		put(f, token->line, token->at, 0, words, 0);
 	} else {
 		token = &t->token[behind_name(d)];
