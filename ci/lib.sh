@@ -375,6 +375,7 @@ guest_initrd() {
 span_nodes=2 span_cpus=1 span_mem=256 span_cache=64 span_hosts=1
 span_transport=loopback span_append='' span_extra='' span_module_args=''
 span_pin=''	# not empty: each vCPU has an emulated CPU of its own
+span_isolate=1	# not empty: the guest's scheduler leaves the CPUs of all nodes but 0 alone
 span_timeout=30	# s; a busy machine may stand still for a while
 
 # span_host N: the host of node N
@@ -420,7 +421,7 @@ span_cmdline() {
 	words+=("irqaffinity=0-$((span_cpus - 1))")	# the devices are on node 0
 	# The scheduler's balancing reads every CPU's runqueue: 90 % of all transfers
 	# of an idle guest, were the CPUs of other nodes not left out of it.
-	((span_nodes == 1)) ||
+	((span_nodes == 1)) || [ -z "$span_isolate" ] ||
 		words+=("isolcpus=$span_cpus-$((span_nodes * span_cpus - 1))")
 	echo "${words[*]} $span_append"
 }
