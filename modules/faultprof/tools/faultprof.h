@@ -18,6 +18,7 @@
 #include <stdio.h>
 
 typedef __u8 u8;
+typedef __u16 u16;
 typedef __u32 u32;
 typedef __u64 u64;
 typedef __s32 s32;
@@ -337,6 +338,8 @@ bool symbols_is_percpu(const struct symbol *s);
 bool symbols_is_module(const struct symbol *s);
 const char *symbols_section(const struct symbol *s);
 const u8 *symbols_code(const struct symbol *f);
+bool symbols_image(u64 *start, u64 *end);
+bool symbols_build_id(u8 *id, size_t size);
 
 /* module.c */
 void module_read(const char *path);
@@ -377,6 +380,9 @@ void report_json(const struct profile *p, const char *path);
 
 /* svg.c */
 void svg_write(const struct profile *p, const struct faults *f, const char *path);
+
+/* perfdata.c */
+void perfdata_write(const struct profile *p, const struct faults *f, const char *path);
 
 /* layout.c */
 #define CANDIDATES	256	/* the dearest objects, which may be moved */

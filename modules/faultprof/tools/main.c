@@ -237,6 +237,8 @@ static void help(void)
 	     "  --top N         pages in the text (20)\n"
 	     "  --json FILE     all of it as JSON\n"
 	     "  --svg FILE      a picture: the dearest pages over time, and node by node\n"
+	     "  --perf-data FILE\n"
+	     "                  all faults for perf report, perf mem report and perf c2c report\n"
 	     "patch: writes patches that let variables have pages of their own, or share one.\n"
 	     "  --vmlinux, --memory, --module, --struct as above; what is to be patched has\n"
 	     "                  debugging information\n"
@@ -268,10 +270,11 @@ static int report(int argc, char **argv)
 		{ "top", required_argument, NULL, 't' },
 		{ "json", required_argument, NULL, 'j' },
 		{ "svg", required_argument, NULL, 's' },
+		{ "perf-data", required_argument, NULL, 'p' },
 		{ }
 	};
 	struct guest guest = { };
-	const char *json = NULL, *picture = NULL;
+	const char *json = NULL, *picture = NULL, *perf_data = NULL;
 	const char **files = xzalloc(argc * sizeof(*files));
 	size_t top = 20, nr_files = 0, i;
 	struct faults faults = { };
@@ -288,6 +291,8 @@ static int report(int argc, char **argv)
 			json = optarg;
 		if (o == 's')
 			picture = optarg;
+		if (o == 'p')
+			perf_data = optarg;
 		if (o == 't')
 			top = number_option("top", optarg, 0, 1000000);
 	}
@@ -305,6 +310,8 @@ static int report(int argc, char **argv)
 		report_json(&profile, json);
 	if (picture)
 		svg_write(&profile, &faults, picture);
+	if (perf_data)
+		perfdata_write(&profile, &faults, perf_data);
 	report_text(&profile, top);
 	profile_free(&profile);
 	guest_free(&guest);

@@ -5,6 +5,7 @@
  * booted with nokaslr.  Modules lie behind it, and what each CPU has of them behind what it has of
  * the image, so that an address is in one of them at most.
  */
+#include <elfutils/libdwelf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <gelf.h>
@@ -28,7 +29,7 @@ static struct table *modules;		/* two of each: what is in its memory, and per CP
 static size_t nr_modules;
 static u64 image_start, image_end;	/* _text, _end */
 static u64 percpu_end;			/* __per_cpu_end; the section begins at 0 */
-static struct elf_file *elf_files;
+static struct elf_file *elf_files;	/* vmlinux, if it is one of them, is the first */
 static size_t nr_elf_files;
 
 static void add(u64 start, u64 size, const char *name)
@@ -321,6 +322,44 @@ const u8 *symbols_code(const struct symbol *f)
 	if (!data || data->d_size < f->link + f->size - header.sh_addr)
 		return NULL;
 	return (const u8 *)data->d_buf + (f->link - header.sh_addr);
+}
+
+/**
+ * symbols_image() - where the kernel's image is
+ * @start:	set to its first address
+ * @end:	set to the address behind it
+ *
+ * Return: whether that is known.
+ */
+bool symbols_image(u64 *start, u64 *end)
+{
+	*start = image_start;
+	*end = image_end;
+	return image_start;
+}
+
+/**
+ * symbols_build_id() - what tells the kernel from others
+ * @id:		gets the first bytes of it, and zeros if it has less
+ * @size:	how many
+ *
+ * Return: whether it has a build id.
+ */
+bool symbols_build_id(u8 *id, size_t size)
+{
+	const void *found;
+	ssize_t n;
+
+	if (nr_elf_files == nr_modules)
+		return false;
+	n = dwelf_elf_gnu_build_id(elf_files[0].elf, &found);
+	if (n <= 0)
+		return false;
+	if (size) {
+		memset(id, 0, size);
+		memcpy(id, found, (size_t)n < size ? (size_t)n : size);
+	}
+	return true;
 }
 
 /**
