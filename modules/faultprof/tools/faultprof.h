@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the parts of faultprof share.  Data flows one way: input.c reads faults; symbols.c knows
- * the guest's kernel, module.c its modules, dwarf.c the types of both, memory.c where modules were
- * loaded to and what is allocated; profile.c gathers the faults by page and object and judges each
- * page; report.c says it.  Whatever is wrong with an input ends the program with one line and
- * status 1 before anything is written; a wrong option with status 2.
+ * What the parts of faultprof share.  Data flows one way: input.c reads faults, samples.c makes
+ * them of what others have recorded; symbols.c knows the guest's kernel, module.c its modules,
+ * dwarf.c the types of both, memory.c where modules were loaded to and what is allocated; profile.c
+ * gathers the faults by page and object and judges each page; report.c says it.  Whatever is wrong
+ * with an input ends the program with one line and status 1 before anything is written; a wrong
+ * option with status 2.
  */
 #ifndef FAULTPROF_H
 #define FAULTPROF_H
@@ -34,11 +35,12 @@ typedef __s64 s64;
 #define KERNEL_MAP	0xffffffff80000000ULL
 #define MAX_NODES	64
 #define MAX_CPUS	4096
+#define MAX_VCPU	65535	/* by APIC id */
 
 /**
  * struct fault - an access of a node that another node had to be asked for
  * @time_ns:	when it was over, by the clock of the trace
- * @ns:		how long it took
+ * @ns:		how long it took, in what its origin says
  * @page:	number of the page in the span
  * @gpa:	guest-physical address, with its offset in the page; 0: not by the guest
  * @ip:		the guest's instruction pointer
@@ -61,18 +63,30 @@ struct fault {
 	bool walk;
 };
 
+/* Where faults come from, and so, what each says that it took */
+enum origin {
+	SPAN,			/* a span's: ns */
+	NUMA,			/* samples of perf mem: cycles */
+	KVM,			/* page faults of KVM on hosts: nothing, so that each counts 1 */
+};
+
 /**
  * struct faults - those of all inputs
  * @fault:	they
  * @nr:		how many
  * @room:	for how many
+ * @origin:	of all of them
+ * @hosts:	how many have said theirs, if it is KVM
  * @own:	those of the profiler itself, which are left out
  * @lost:	those that a guest's recordings lack
+ * @local:	samples that are no faults, as the node had what it accessed
  */
 struct faults {
 	struct fault *fault;
 	size_t nr, room;
-	u64 own, lost;
+	enum origin origin;
+	u32 hosts;
+	u64 own, lost, local;
 };
 
 /**
@@ -162,6 +176,8 @@ struct page {
  * @span_ns:	from the first fault to the last
  * @own:	of the profiler itself, left out of all these
  * @lost:	that the recordings lack
+ * @local:	samples that are no faults
+ * @origin:	of all
  */
 struct profile {
 	struct page *pages;
@@ -171,7 +187,8 @@ struct profile {
 	u64 named;
 	u64 kernel, kernel_named;
 	u32 nr_nodes;
-	u64 span_ns, own, lost;
+	u64 span_ns, own, lost, local;
+	enum origin origin;
 };
 
 /**
@@ -303,6 +320,14 @@ void guest_free(struct guest *g);
 
 /* input.c */
 void input_read(struct faults *f, const char *path);
+
+/* samples.c */
+void samples_begin(void);
+bool samples_header(const char *line);
+const char *samples_event(const char *line);
+const char *samples_memory(const char *line, const char *event, struct fault *f, bool *moved);
+const char *samples_kvm(const char *words, u8 node, struct fault *f);
+void samples_homes(struct faults *f);
 
 /* table.c */
 struct table {

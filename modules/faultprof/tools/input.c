@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Reads faults: lines that hold an event numaspan:fault (of a host) or faultprof:dsm_fault (of the
- * guest) as tracefs and perf script print it, or a perf.data, which perf itself takes apart.  Lines
- * of other events are left out.  A fault that is not whole, or a file without one, is an error.
+ * guest) as tracefs and perf script print it, or a perf.data, which perf itself takes apart; or
+ * what samples.c makes faults of.  Lines of other events are left out.  A fault that is not whole,
+ * or a file without one, is an error.
  *
  * A guest's recording has faults that the profiler caused; they are counted and left out.  It
  * numbers each node's faults, so that what it has lost is known.
@@ -19,6 +20,10 @@
 #include "faultprof.h"
 
 #define PERF_MAGIC	"PERFILE2"
+#define KVM_FAULT	"kvm_page_fault:"
+
+/* What perf script is to say of samples of perf mem; with phys_addr behind it if there is one */
+#define MEM_FIELDS	"pid,cpu,time,event,addr,data_src,weight,ip"
 
 enum {
 	K_SPAN, K_NODE, K_HOME, K_PAGE, K_GPA, K_ADDRESS, K_IP, K_VCPU, K_NS, K_SEQ, K_TIME,
@@ -50,15 +55,16 @@ static const struct {
 	[K_GPA] = { "gpa", 16, UINT64_MAX },
 	[K_ADDRESS] = { "address", 16, UINT64_MAX },
 	[K_IP] = { "ip", 16, UINT64_MAX },
-	[K_VCPU] = { "vcpu", 10, 65535 },
+	[K_VCPU] = { "vcpu", 10, MAX_VCPU },
 	[K_NS] = { "ns", 10, UINT64_MAX },
 	[K_SEQ] = { "seq", 10, UINT64_MAX - 1 },
 	[K_TIME] = { "time", 10, UINT64_MAX },
 };
 
-/* Where the line that is being read comes from */
+/* Where the line that is being read comes from, and what it was */
 static const char *file;
 static u64 line_nr;
+static bool file_has_kvm, file_has_samples;
 
 /* The numbers of each node's faults in that file, of those that have one */
 static struct {
@@ -185,6 +191,79 @@ static const char *parse(const struct kind *kind, char *words, struct fault *f, 
 	return NULL;
 }
 
+/* All files are of one origin: what faults have cost could not be compared otherwise. */
+static void add_fault(struct faults *faults, const struct fault *f, enum origin origin)
+{
+	if (faults->nr && faults->origin != origin)
+		fail("%s:%llu: other events than before: expected all of a span, of perf mem, %s",
+		     file, line_nr, "or of KVM");
+	faults->origin = origin;
+	if (faults->nr == faults->room) {
+		faults->room = faults->room ? 2 * faults->room : 1024;
+		faults->fault = xrealloc(faults->fault, faults->room * sizeof(*f));
+	}
+	faults->fault[faults->nr++] = *f;
+}
+
+static bool begins(const char *line, const char *event)
+{
+	return event && (event == line || event[-1] == ' ' || event[-1] == ':');
+}
+
+/* A page fault of KVM on a host */
+static void add_kvm(struct faults *faults, const char *line, const char *event)
+{
+	struct fault f = { };
+	const char *wrong;
+
+	if (faults->hosts == MAX_NODES)
+		fail("%s: expected no more than %u hosts", file, MAX_NODES);
+	if (!get_time(line, event, &f.time_ns))
+		fail("%s:%llu: expected a time before kvm:kvm_page_fault", file, line_nr);
+	wrong = samples_kvm(event + strlen(KVM_FAULT), faults->hosts, &f);
+	if (wrong)
+		fail("%s:%llu: %s: expected a whole event kvm:kvm_page_fault", file, line_nr,
+		     wrong);
+	file_has_kvm = true;
+	add_fault(faults, &f, KVM);
+}
+
+/* A sample of perf mem */
+static void add_sample(struct faults *faults, const char *line, const char *event)
+{
+	struct fault f = { };
+	const char *wrong;
+	bool moved;
+
+	if (!get_time(line, event, &f.time_ns))
+		fail("%s:%llu: expected a time before a sample of perf mem", file, line_nr);
+	wrong = samples_memory(line, event, &f, &moved);
+	if (wrong)
+		fail("%s:%llu: %s: expected perf script --header -I -F %s,phys_addr", file, line_nr,
+		     wrong, MEM_FIELDS);
+	file_has_samples = true;
+	if (moved)
+		add_fault(faults, &f, NUMA);
+	else
+		faults->local++;
+}
+
+/* A line that is no fault of a span's */
+static void add_other(struct faults *faults, const char *line)
+{
+	const char *event = strstr(line, KVM_FAULT);
+
+	if (!samples_header(line))
+		fail("%s:%llu: \"%.60s\": expected a node's CPUs or memory", file, line_nr, line);
+	if (begins(line, event)) {
+		add_kvm(faults, line, event);
+		return;
+	}
+	event = samples_event(line);
+	if (event)
+		add_sample(faults, line, event);
+}
+
 static void add_line(struct faults *faults, char *line)
 {
 	const struct kind *kind;
@@ -195,49 +274,55 @@ static void add_line(struct faults *faults, char *line)
 
 	for (kind = kinds; kind < kinds + ARRAY_SIZE(kinds); kind++) {
 		event = strstr(line, kind->begin);
-		if (event && (event == line || event[-1] == ' ' || event[-1] == ':'))
+		if (begins(line, event))
 			break;
 	}
-	if (kind == kinds + ARRAY_SIZE(kinds))
+	if (kind == kinds + ARRAY_SIZE(kinds)) {
+		add_other(faults, line);
 		return;
+	}
 	if (!get_time(line, event, &f.time_ns))
 		fail("%s:%llu: expected a time before %s", file, line_nr, kind->name);
 	wrong = parse(kind, strchr(event, ' '), &f, &own);
 	if (wrong)
 		fail("%s:%llu: %s: expected a whole event %s", file, line_nr, wrong, kind->name);
-	if (own) {
+	if (own)
 		faults->own++;
-		return;
-	}
-	if (faults->nr == faults->room) {
-		faults->room = faults->room ? 2 * faults->room : 1024;
-		faults->fault = xrealloc(faults->fault, faults->room * sizeof(f));
-	}
-	faults->fault[faults->nr++] = f;
+	else
+		add_fault(faults, &f, SPAN);
 }
 
 static void read_lines(struct faults *faults, FILE *f)
 {
 	char *line = NULL;
+	bool whole = true;
 	size_t size = 0;
 	ssize_t len;
 
 	line_nr = 0;
 	memset(numbers, 0, sizeof(numbers));
+	samples_begin();
 	while ((len = getline(&line, &size, f)) > 0) {
 		line_nr++;
 		if (strlen(line) != (size_t)len)
 			fail("%s:%llu: expected text without NUL bytes", file, line_nr);
+		whole = line[len - 1] == '\n';
+		if (whole)
+			line[len - 1] = 0;
 		add_line(faults, line);
 	}
 	if (ferror(f))
 		fail("%s: %s", file, strerror(errno));
+	/* Their last word is a number that would still be one if it were cut short. */
+	if (!whole && (file_has_kvm || file_has_samples))
+		fail("%s:%llu: expected a newline at its end", file, line_nr);
 	faults->lost += count_lost();
+	samples_begin();
 	free(line);
 }
 
-/* perf knows its file, whatever version has written it. */
-static void read_perf(struct faults *faults)
+/* perf knows its file, whatever version has written it.  @read gets what it says. */
+static void run_perf(const char *const argv[], void (*read)(FILE *f, void *arg), void *arg)
 {
 	int pipes[2], status;
 	FILE *f;
@@ -250,28 +335,86 @@ static void read_perf(struct faults *faults)
 		fail("fork: %s", strerror(errno));
 	if (!pid) {
 		dup2(pipes[1], STDOUT_FILENO);
-		execlp("perf", "perf", "script", "-i", file, "-F", "comm,tid,cpu,time,event,trace",
-		       "--ns", (char *)NULL);
+		execvp(argv[0], (char **)argv);
 		_exit(127);
 	}
 	close(pipes[1]);
 	f = fdopen(pipes[0], "r");
 	if (!f)
 		fail("pipe: %s", strerror(errno));
-	read_lines(faults, f);
+	read(f, arg);
 	fclose(f);
 	if (waitpid(pid, &status, 0) != pid)
 		fail("waitpid: %s", strerror(errno));
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
 		fail("%s: perf cannot be run: expected Debian's linux-perf", file);
 	if (status)
-		fail("%s: perf script cannot read it", file);
+		fail("%s: perf %s cannot read it", file, argv[1]);
+}
+
+/* Whether it has events whose text says all, or samples of memory, perhaps by physical address */
+struct content {
+	bool trace, memory, physical;
+};
+
+/* Lines of "EVENT: ..., sample_type: IP|TID|..., ..." */
+static void read_events(FILE *f, void *arg)
+{
+	struct content *c = arg;
+	char *line = NULL;
+	size_t size = 0;
+
+	while (getline(&line, &size, f) > 0) {
+		/* Newer ones say what type 2 is: a tracepoint. */
+		c->trace |= strstr(line, ": type: 2,") || strstr(line, ": type: 2 (");
+		if (!strstr(line, "|ADDR|") || !strstr(line, "|DATA_SRC") ||
+		    !strstr(line, "|WEIGHT"))
+			continue;
+		c->memory = true;
+		c->physical |= !!strstr(line, "|PHYS_ADDR");
+	}
+	free(line);
+}
+
+static void read_script(FILE *f, void *arg)
+{
+	read_lines(arg, f);
+}
+
+static void read_trace(struct faults *faults)
+{
+	static const char fields[] = "comm,tid,cpu,time,event,trace";
+	const char *const perf[] = { "perf", "script", "-i", file, "-F", fields, "--ns", NULL };
+
+	run_perf(perf, read_script, faults);
+}
+
+static void read_memory(struct faults *faults, bool physical)
+{
+	const char *const fields = physical ? MEM_FIELDS ",phys_addr" : MEM_FIELDS;
+	const char *const perf[] = {
+		"perf", "script", "-i", file, "-F", fields, "--ns", "--header", "-I", NULL
+	};
+
+	run_perf(perf, read_script, faults);
+}
+
+static void read_perf(struct faults *faults)
+{
+	const char *const perf[] = { "perf", "evlist", "-v", "-i", file, NULL };
+	struct content c = { };
+
+	run_perf(perf, read_events, &c);
+	if (c.memory && !c.trace)
+		read_memory(faults, c.physical);
+	else
+		read_trace(faults);
 }
 
 /**
  * input_read() - add the faults of a file
  * @f:		faults so far
- * @path:	a perf.data, or lines
+ * @path:	a perf.data, or lines; if of KVM, of the next host
  *
  * Ends the program if there is none in it, or one is damaged.
  */
@@ -283,6 +426,8 @@ void input_read(struct faults *f, const char *path)
 	FILE *in;
 
 	file = path;
+	file_has_kvm = false;
+	file_has_samples = false;
 	in = fopen(path, "re");
 	if (!in || fstat(fileno(in), &st))
 		fail("%s: %s", path, strerror(errno));
@@ -296,7 +441,13 @@ void input_read(struct faults *f, const char *path)
 		read_lines(f, in);
 	}
 	fclose(in);
+	if (f->nr == before && file_has_samples)
+		fail("%s: no sample of what another node had: expected accesses of two", path);
 	if (f->nr == before)
-		fail("%s: no numaspan:fault in it, nor dsm_fault: expected a perf.data or a trace",
-		     path);
+		fail("%s: no numaspan:fault in it, nor dsm_fault, kvm_page_fault, %s", path,
+		     "samples of perf mem: expected a perf.data or a trace");
+	if (file_has_kvm) {
+		f->hosts++;
+		samples_homes(f);
+	}
 }

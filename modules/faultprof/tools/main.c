@@ -225,6 +225,8 @@ static void help(void)
 	     "them, and whether that is false sharing.  FILE: events numaspan:fault of a host, as a\n"
 	     "perf.data (perf record -a -k CLOCK_REALTIME -e numaspan:fault) or as text from perf\n"
 	     "script or tracefs; one of each host.  Or events faultprof:dsm_fault, from the guest.\n"
+	     "Or of others: kvm:kvm_page_fault, one FILE of each host; or what perf mem record -a\n"
+	     "--phys-data has of a NUMA machine.\n"
 	     "  --vmlinux FILE  the guest's kernel, for the names of objects and functions\n"
 	     "  --map FILE      its System.map instead\n"
 	     "  --memory FILE   what else its memory holds: a copy of the guest's\n"

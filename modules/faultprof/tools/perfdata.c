@@ -73,7 +73,7 @@ enum { READS, WRITES, NR_EVENTS };
 static const char *const names[NR_EVENTS] = { "dsm-reads", "dsm-writes" };
 
 /* The CPU of each vCPU of each node, plus one; the first is for what was no vCPU's access */
-#define NR_VCPUS	65537
+#define NR_VCPUS	(MAX_VCPU + 2)
 static u32 *cpus[MAX_NODES];
 static u32 nr_cpus;
 

@@ -257,6 +257,8 @@ void profile_make(struct profile *p, struct faults *f)
 	p->span_ns = last - first;
 	p->own = f->own;
 	p->lost = f->lost;
+	p->local = f->local;
+	p->origin = f->origin;
 	p->by = xzalloc(p->nr_nodes * sizeof(*p->by));
 	for (i = 0; i < p->nr_pages; i++)
 		make_page(p, &p->pages[i]);

@@ -14,6 +14,20 @@ static const char *const verdicts[NR_VERDICTS] = {
 	[V_WALK] = "PAGE-WALK",
 };
 
+/* How to say what faults of an origin have cost */
+static const struct unit {
+	const char *event, *name, *whole, *json;
+	double scale;
+	int digits;
+} units[] = {
+	[SPAN] = { "faults", "ms", "time", "ns", 1e6, 3 },
+	[NUMA] = { "samples", "Mcycles", "time", "cycles", 1e6, 3 },
+	[KVM] = { "faults", "in all", "faults", "faults", 1, 0 },
+};
+
+/* That of the profile which is being said */
+static const struct unit *unit;
+
 static double percent(u64 part, u64 whole)
 {
 	return whole ? 100.0 * part / whole : 0;
@@ -97,7 +111,7 @@ static void print_page(const struct profile *pr, const struct page *p, size_t ra
 	printf("   %6s  %-36s %-40s", "offset", "object", "by");
 	for (n = 0; n < pr->nr_nodes; n++)
 		printf("  node %-2u r/w", n);
-	printf("  %10s\n", "ms");
+	printf("  %10s\n", unit->name);
 	for (i = 0; i < p->nr_spots && i < SPOTS; i++) {
 		const struct spot *s = &p->spots[i];
 
@@ -107,7 +121,7 @@ static void print_page(const struct profile *pr, const struct page *p, size_t ra
 		for (n = 0; n < pr->nr_nodes; n++)
 			printf("  %6llu/%-4llu", s->by[n].reads,
 			       s->by[n].writes);
-		printf("  %10.3f\n", s->all.ns / 1e6);
+		printf("  %10.*f\n", unit->digits, s->all.ns / unit->scale);
 	}
 	if (i < p->nr_spots)
 		printf("   ... and %zu places more\n", p->nr_spots - i);
@@ -125,15 +139,21 @@ void report_text(const struct profile *p, size_t top)
 	size_t i;
 	u32 n;
 
-	printf("%llu faults in %.3f s: %llu to read, %llu to write, %llu by page walks; ", all,
-	       p->span_ns / 1e9, p->all.reads, p->all.writes, p->all.walks);
-	printf("%.3f ms waited\n", p->all.ns / 1e6);
+	unit = &units[p->origin];
+	printf("%llu %s in %.3f s: %llu to read, %llu to write, %llu by page walks; ", all,
+	       unit->event, p->span_ns / 1e9, p->all.reads, p->all.writes, p->all.walks);
+	if (p->origin == KVM)
+		printf("how long they took is not known\n");
+	else
+		printf("%.3f %s waited\n", p->all.ns / unit->scale, unit->name);
+	if (p->origin == NUMA)
+		printf("without %llu samples of what a node had itself\n", p->local);
 	if (p->own || p->lost)
 		printf("without %llu faults of the profiler itself, and %llu that were lost\n",
 		       p->own, p->lost);
 	for (n = 0; n < p->nr_nodes; n++)
-		printf("node %u: %llu to read, %llu to write; %.3f ms\n", n, p->by[n].reads,
-		       p->by[n].writes, p->by[n].ns / 1e6);
+		printf("node %u: %llu to read, %llu to write; %.*f %s\n", n, p->by[n].reads,
+		       p->by[n].writes, unit->digits, p->by[n].ns / unit->scale, unit->name);
 	printf("%zu pages; %.1f %% of the faults are at objects that have a name, ",
 	       p->nr_pages, percent(p->named, all));
 	printf("%.1f %% of those of the kernel's code\n", percent(p->kernel_named, p->kernel));
@@ -142,18 +162,19 @@ void report_text(const struct profile *p, size_t top)
 		verdict_nr[p->pages[i].verdict]++;
 	}
 	for (i = 0; i < NR_VERDICTS; i++)
-		printf("%-9s %6llu pages %5.1f %% of the time\n", verdicts[i],
-		       verdict_nr[i], percent(verdict_ns[i], p->all.ns));
+		printf("%-9s %6llu pages %5.1f %% of the %s\n", verdicts[i],
+		       verdict_nr[i], percent(verdict_ns[i], p->all.ns), unit->whole);
 
 	printf("\n%4s %10s %4s %8s %8s %8s %10s %6s %-9s %5s  %s\n", "rank", "page", "home",
-	       "faults", "read", "write", "ms", "time", "verdict", "conf", "objects");
+	       unit->event, "read", "write", unit->name, unit->whole, "verdict", "conf",
+	       "objects");
 	for (i = 0; i < p->nr_pages && i < top; i++) {
 		const struct page *g = &p->pages[i];
 
-		printf("%4zu %10llu %4u %8llu %8llu %8llu %10.3f %5.1f%% %-9s %5.2f  ", i + 1,
+		printf("%4zu %10llu %4u %8llu %8llu %8llu %10.*f %5.1f%% %-9s %5.2f  ", i + 1,
 		       g->nr, g->home, count_faults(&g->all),
-		       g->all.reads, g->all.writes,
-		       g->all.ns / 1e6, percent(g->all.ns, p->all.ns), verdicts[g->verdict],
+		       g->all.reads, g->all.writes, unit->digits,
+		       g->all.ns / unit->scale, percent(g->all.ns, p->all.ns), verdicts[g->verdict],
 		       g->confidence);
 		print_objects(g);
 		putchar('\n');
@@ -252,6 +273,10 @@ void report_json(const struct profile *p, const char *path)
 		p->span_ns);
 	fprintf(f, "\"kernel\": %llu, \"kernel_named\": %llu, ", p->kernel, p->kernel_named);
 	fprintf(f, "\"own\": %llu, \"lost\": %llu, ", p->own, p->lost);
+	/* What the numbers of "ns" are, if not that */
+	if (p->origin != SPAN)
+		fprintf(f, "\"unit\": \"%s\", \"local\": %llu, ", units[p->origin].json,
+			p->local);
 	json_count(f, &p->all);
 	fprintf(f, ",\n ");
 	json_nodes(f, p->by, p->nr_nodes);
