@@ -352,7 +352,7 @@ Elf *symbols_open(const char *path, const char *what, int *fd);
 void symbols_each(Elf *elf, void (*seen)(const struct elf_symbol *s, void *arg), void *arg);
 void symbols_read_vmlinux(const char *path);
 void symbols_read_map(const char *path);
-void symbols_add_module(Elf *elf, int fd, const struct table *t);
+void symbols_add_module(Elf *elf, int fd, const char *path, const struct table *t);
 void symbols_free(void);
 const struct symbol *symbols_find(u64 address);
 const struct symbol *symbols_find_gpa(u64 gpa, u64 *offset);
@@ -363,6 +363,7 @@ bool symbols_is_percpu(const struct symbol *s);
 bool symbols_is_module(const struct symbol *s);
 const char *symbols_section(const struct symbol *s);
 const u8 *symbols_code(const struct symbol *f);
+const char *symbols_module_code(size_t i, u64 *start, u64 *size);
 bool symbols_image(u64 *start, u64 *end);
 bool symbols_build_id(u8 *id, size_t size);
 

@@ -171,5 +171,5 @@ void module_read(const char *path)
 	symbols_each(m.elf, add, &m);
 	for (i = 0; i < ARRAY_SIZE(m.table); i++)
 		table_sort(&m.table[i], 0);
-	symbols_add_module(m.elf, fd, m.table);
+	symbols_add_module(m.elf, fd, path, m.table);
 }

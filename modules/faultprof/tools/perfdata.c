@@ -278,22 +278,36 @@ static void put_sample(FILE *out, const struct fault *f, u64 source)
 	put(out, &s, sizeof(s));
 }
 
-/* The kernel's image; perf shifts its names by what _text has moved */
-static void put_kernel(FILE *out)
+/* Code of the kernel's, and its address in @name as that was linked */
+static void put_map(FILE *out, u64 start, u64 size, u64 linked, const char *name)
 {
-	static const char name[] = "[kernel.kallsyms]_text";
-	u64 start, end;
-
-	if (!symbols_image(&start, &end))
-		return;
 	put_header(out, PERF_RECORD_MMAP, PERF_RECORD_MISC_KERNEL,
 		   4 * sizeof(u64) + padded(name));
 	put_u32(out, -1);
 	put_u32(out, 0);
 	put_u64(out, start);
-	put_u64(out, end - start);
-	put_u64(out, start);
+	put_u64(out, size);
+	put_u64(out, linked);
 	put_text(out, name);
+}
+
+static void put_kernel(FILE *out)
+{
+	u64 start, end, size;
+	const char *path;
+	char *whole;
+	size_t i;
+
+	if (!symbols_image(&start, &end))
+		return;
+	/* perf shifts the names of the image by what _text has moved. */
+	put_map(out, start, end - start, start, "[kernel.kallsyms]_text");
+	for (i = 0; (path = symbols_module_code(i, &start, &size)); i++) {
+		whole = realpath(path, NULL);
+		if (whole && size)
+			put_map(out, start, size, 0, whole);
+		free(whole);
+	}
 }
 
 static void put_threads(FILE *out)

@@ -22,6 +22,7 @@
 struct elf_file {
 	Elf *elf;
 	int fd;
+	const char *path;
 };
 
 static struct table image, percpu;
@@ -137,10 +138,10 @@ void symbols_each(Elf *elf, void (*seen)(const struct elf_symbol *s, void *arg),
 	}
 }
 
-static void add_file(Elf *elf, int fd)
+static void add_file(Elf *elf, int fd, const char *path)
 {
 	elf_files = xrealloc(elf_files, (nr_elf_files + 1) * sizeof(*elf_files));
-	elf_files[nr_elf_files++] = (struct elf_file){ elf, fd };
+	elf_files[nr_elf_files++] = (struct elf_file){ elf, fd, path };
 	dwarf_read(elf);
 }
 
@@ -162,20 +163,21 @@ void symbols_read_vmlinux(const char *path)
 
 	symbols_each(elf, add_symbol, NULL);
 	finish(path);
-	add_file(elf, fd);
+	add_file(elf, fd, path);
 }
 
 /**
  * symbols_add_module() - the symbols of a module
  * @elf:	it, with its sections at the guest's addresses
  * @fd:		its file; both are closed by symbols_free()
+ * @path:	the name of that
  * @t:		two tables, sorted: what is in its memory, and what each CPU has
  */
-void symbols_add_module(Elf *elf, int fd, const struct table *t)
+void symbols_add_module(Elf *elf, int fd, const char *path, const struct table *t)
 {
 	modules = xrealloc(modules, (nr_modules + 1) * 2 * sizeof(*modules));
 	memcpy(&modules[2 * nr_modules++], t, 2 * sizeof(*t));
-	add_file(elf, fd);
+	add_file(elf, fd, path);
 }
 
 /**
@@ -269,6 +271,40 @@ bool symbols_is_percpu(const struct symbol *s)
 bool symbols_is_module(const struct symbol *s)
 {
 	return s->link && find_module(s->link, symbols_is_percpu(s));
+}
+
+/**
+ * symbols_module_code() - where the guest has a module's code
+ * @i:		which one, from 0 on
+ * @start:	set to its first address
+ * @size:	set to how much there is, which may be nothing
+ *
+ * Return: the module's file; NULL after the last.
+ */
+const char *symbols_module_code(size_t i, u64 *start, u64 *size)
+{
+	const struct elf_file *f = &elf_files[nr_elf_files - nr_modules + i];
+	Elf_Scn *section = NULL;
+	GElf_Shdr header;
+	const char *name;
+	size_t names;
+
+	if (i >= nr_modules)
+		return NULL;
+	*start = 0;
+	*size = 0;
+	if (elf_getshdrstrndx(f->elf, &names))
+		return f->path;
+	while ((section = elf_nextscn(f->elf, section))) {
+		if (!gelf_getshdr(section, &header))
+			continue;
+		name = elf_strptr(f->elf, names, header.sh_name);
+		if (!name || strcmp(name, ".text"))
+			continue;
+		*start = header.sh_addr;
+		*size = header.sh_size;
+	}
+	return f->path;
 }
 
 /* The section of an object, and the file that has it; NULL if there is none */
