@@ -130,9 +130,13 @@ static void show_stacks(struct seq_file *m)
 				page = vmalloc_to_page((void *)at);
 			else if (virt_addr_valid((void *)at))
 				page = virt_to_page((void *)at);
-			if (page)
-				seq_printf(m, "stack %llx %lx %d %s\n",
-					   PFN_PHYS(page_to_pfn(page)), PAGE_SIZE, t->pid, t->comm);
+			if (!page)
+				continue;
+			seq_printf(m, "stack %llx %lx %d ", PFN_PHYS(page_to_pfn(page)), PAGE_SIZE,
+				   t->pid);
+			/* Anything may be a name, or nothing. */
+			seq_escape(m, *t->comm ? t->comm : "-", "\n\r");
+			seq_putc(m, '\n');
 		}
 	}
 	rcu_read_unlock();
