@@ -3,13 +3,13 @@
  * What a kernel's memory is used for, for faultprof: /sys/kernel/debug/faultprof/memory says it in
  * one pass over all pages, a line for each run of pages that are used alike, and for what has
  * a name that only the running kernel knows: each CPU's own data, kernel stacks, what is mapped
- * for modules, slabs, and the struct pages themselves.  To be read by who has looked at faults
- * before: reading it touches every struct page, and those of other nodes move for that.  Slabs are
- * told apart, and what is allocated for each CPU, only by a kernel with the series'
+ * for modules, slabs, and the struct pages themselves; and, by user.c, files' pages and processes'.
+ * Reading it touches every struct page, and those of other nodes move for that.  Slabs are told
+ * apart, and what is allocated for each CPU, only by a kernel with the series'
  * CONFIG_FAULTPROF_ATTRIBUTION.
  *
- * It is a snapshot without locks: what changes hands meanwhile may be said wrongly, but nothing is
- * followed that could go away.  Addresses are physical.
+ * It is a snapshot of what is not locked meanwhile: what changes hands may be said wrongly, but
+ * nothing is followed that could go away.  Addresses are physical.
  */
 #include <linux/debugfs.h>
 #include <linux/mm.h>
@@ -26,9 +26,17 @@
 #endif
 
 #include "ring.h"
+#include "user.h"
 
-/* The positions of the file: one for each of these, then one for each section of memory */
+/*
+ * The positions of the file: one for each of these, one for each section of memory, one for each
+ * FILES_PAGES of it for the files' pages there, then those of the walk of all processes
+ */
 enum { AT_HEAD, AT_PERCPU, AT_ALLOCATED, AT_MODULES, AT_STACKS, AT_SECTIONS };
+
+#define AT_PROCESSES	((loff_t)BIT_ULL(60))
+#define AT_END		((loff_t)BIT_ULL(62))
+#define FILES_PAGES	2048UL
 
 static struct dentry *dir;
 
@@ -290,17 +298,26 @@ static void show_section(struct seq_file *m, unsigned long pfn)
 			   before);
 }
 
+/* Where the files' pages begin */
+static loff_t at_files(void)
+{
+	return AT_SECTIONS + DIV_ROUND_UP(last_pfn(), PAGES_PER_SECTION);
+}
+
 static void *memory_start(struct seq_file *m, loff_t *pos)
 {
-	u64 sections = DIV_ROUND_UP(last_pfn(), PAGES_PER_SECTION);
-
 	/* seq_file wants something that is not NULL; the position says all. */
-	return *pos < AT_SECTIONS + sections ? pos : NULL;
+	return *pos < AT_END ? pos : NULL;
 }
 
 static void *memory_next(struct seq_file *m, void *v, loff_t *pos)
 {
-	++*pos;
+	const struct user_walk *w = m->private;
+
+	if (*pos >= AT_PROCESSES)
+		*pos = w->next == USER_END ? AT_END : AT_PROCESSES + w->next;
+	else if (++*pos >= at_files() + DIV_ROUND_UP(last_pfn(), FILES_PAGES))
+		*pos = AT_PROCESSES;
 	return memory_start(m, pos);
 }
 
@@ -311,21 +328,29 @@ static void memory_stop(struct seq_file *m, void *v)
 static int memory_show(struct seq_file *m, void *v)
 {
 	const loff_t pos = *(loff_t *)v;
+	unsigned long pfn;
+	int err = 0;
 
-	if (pos == AT_HEAD)
+	if (pos == AT_HEAD) {
 		show_head(m);
-	else if (pos == AT_PERCPU)
+	} else if (pos == AT_PERCPU) {
 		show_percpu(m);
-	else if (pos == AT_ALLOCATED)
+	} else if (pos == AT_ALLOCATED) {
 		show_allocated(m);
-	else if (pos == AT_MODULES)
+	} else if (pos == AT_MODULES) {
 		show_modules(m);
-	else if (pos == AT_STACKS)
+	} else if (pos == AT_STACKS) {
 		show_stacks(m);
-	else
+	} else if (pos < at_files()) {
 		show_section(m, (pos - AT_SECTIONS) * PAGES_PER_SECTION);
+	} else if (pos < AT_PROCESSES) {
+		pfn = (pos - at_files()) * FILES_PAGES;
+		user_show_files(m, m->private, pfn, min(pfn + FILES_PAGES, last_pfn()));
+	} else {
+		err = user_show_process(m, m->private, pos - AT_PROCESSES);
+	}
 	cond_resched();
-	return 0;
+	return err;
 }
 
 static const struct seq_operations memory_sops = {
@@ -334,7 +359,19 @@ static const struct seq_operations memory_sops = {
 	.stop = memory_stop,
 	.show = memory_show,
 };
-DEFINE_SEQ_ATTRIBUTE(memory);
+
+static int memory_open(struct inode *inode, struct file *file)
+{
+	return seq_open_private(file, &memory_sops, sizeof(struct user_walk));
+}
+
+static const struct file_operations memory_fops = {
+	.owner = THIS_MODULE,
+	.open = memory_open,
+	.read = seq_read,
+	.llseek = seq_lseek,
+	.release = seq_release_private,
+};
 
 static int __init faultprof_init(void)
 {
