@@ -97,6 +97,7 @@ struct faults {
  * @name:	its name
  * @cache:	the name of the slab cache that it is an object of, one for all of its; or NULL
  * @is_kind:	the name is not of one object but of a kind
+ * @is_paged:	its pages lie anywhere: an offset in it says which one is meant
  */
 struct symbol {
 	u64 start;
@@ -105,6 +106,7 @@ struct symbol {
 	const char *name;
 	const char *cache;
 	bool is_kind;
+	bool is_paged;
 };
 
 /* Memory that nothing is known of */

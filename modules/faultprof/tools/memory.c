@@ -2,9 +2,13 @@
 /*
  * What the guest's memory outside the kernel's image was used for, as its module faultprof.ko says:
  * each CPU's own data by its variables, kernel stacks, slab objects by their cache, modules,
- * struct pages, and the kind of what has no name.  Where modules' sections are loaded to, /sys has
- * said, with a line of grep's for each.  The names are made when an address is first asked for, and
- * each object has one symbol, so that two are the same if they are at the same place.
+ * struct pages, processes' memory and files' pages, and the kind of what has no name.  Where
+ * modules' sections are loaded to, /sys has said, with a line of grep's for each.  Most names are
+ * made when an address is first asked for, and each object has one symbol, so that two are the same
+ * if they are at the same place.
+ *
+ * The module may have been asked several times: the last copy that says what an address is used for
+ * holds, but for what is free in it and was not in one before.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -18,12 +22,34 @@
 #define KERNEL_LEAST	0xffff800000000000ULL
 
 /* In the order in which they are asked: a stack is of pages, too. */
-enum kind { STACK, SLAB, MAPPED, VMEMMAP, BOOT, PAGES, NR_KINDS };
+enum kind { STACK, SLAB, MAPPED, VMEMMAP, BOOT, OWNED, PAGES, NR_KINDS };
+
+/* What the module said at one time, and what was appended to that */
+struct copy {
+	struct table ranges[NR_KINDS];
+	struct table allocated;		/* of each CPU's own memory, by the offset in it */
+	struct table vmalloced;		/* by virtual address */
+};
 
 /* A slab; its objects lie one behind the other from @first on. */
 struct slab {
 	u32 first, stride;
 	const char *cache;
+};
+
+/* Pages of a process's memory or of a file, and where in that */
+struct owned {
+	const struct symbol *by;
+	u64 offset;
+};
+
+/* A file; where it is mounted is known for those that a process has mapped. */
+struct file {
+	u32 major, minor;
+	u64 inode;
+	char *name;
+	struct symbol symbol;
+	struct file *next;
 };
 
 /* A section of a module, and where the guest has it */
@@ -38,22 +64,26 @@ struct cache {
 	const char *type;
 };
 
-/* Symbols that were made, by a hash of their address */
+/* Symbols that were made, by a hash of their address and name */
 #define MADE		65536
+
+#define FILES		4096
 
 struct made {
 	struct symbol symbol;
 	struct made *next;
 };
 
-static struct table ranges[NR_KINDS];
-static struct table allocated;		/* of each CPU's own memory, by the offset in it */
-static struct table vmalloced;		/* by virtual address */
+static struct copy *copies, *newest;	/* the one that is read */
+static size_t nr_copies;
 static char boot_caller[64];		/* who has asked for what is reserved next */
 static u64 cpu_base[MAX_CPUS];		/* plus one, so that 0 is none */
 static struct made *made[MADE];
 static struct slab *slabs;
 static size_t nr_slabs;
+static struct owned *owned;
+static size_t nr_owned;
+static struct file *files[FILES];	/* by a hash of their inode */
 static struct section *sections;
 static size_t nr_sections;
 static struct cache *caches;
@@ -71,7 +101,8 @@ static const char *const cache_types[][2] = {
 
 static void add(enum kind kind, u64 start, u64 size, const char *name)
 {
-	table_add(&ranges[kind], &(struct symbol){ .start = start, .size = size, .name = name });
+	table_add(&newest->ranges[kind],
+		  &(struct symbol){ .start = start, .size = size, .name = name });
 }
 
 /* The cache of a name, made if it is new */
@@ -102,7 +133,7 @@ static void add_slab(u64 start, u64 size, const struct slab *slab)
 		slabs = xrealloc(slabs, (2 * nr_slabs + 1) * sizeof(*slabs));
 	slabs[nr_slabs] = *slab;
 	s.link = nr_slabs++;
-	table_add(&ranges[SLAB], &s);
+	table_add(&newest->ranges[SLAB], &s);
 }
 
 static void add_section(const char *module, const char *name, u64 address)
@@ -123,7 +154,7 @@ static bool add_module_line(const char *line)
 	    !line[end] && size) {
 		s = (struct symbol){ .start = start, .size = size, .link = at,
 				     .name = at >= KERNEL_MAP ? "module" : "vmalloc" };
-		table_add(&ranges[MAPPED], &s);
+		table_add(&newest->ranges[MAPPED], &s);
 		return true;
 	}
 	if (sscanf(line, "module-percpu %llx %llx %63s%n", &start, &size, module, &end) == 3 &&
@@ -146,13 +177,13 @@ static void add_allocated(u64 start, u64 size, const char *name)
 	char number[32];
 	size_t i;
 
-	for (i = 0; i < allocated.nr; i++)
-		if (allocated.symbol[i].start == start)
+	for (i = 0; i < newest->allocated.nr; i++)
+		if (newest->allocated.symbol[i].start == start)
 			return;
 	snprintf(number, sizeof(number), "dynamic#%llx", start);
 	if (!strcmp(name, "-"))
 		s.name = number;
-	table_add(&allocated, &s);
+	table_add(&newest->allocated, &s);
 }
 
 /*
@@ -173,7 +204,7 @@ static bool add_allocation(const char *line)
 		snprintf(name, sizeof(name), "vmalloc of %s", by);
 		s = (struct symbol){ .start = start, .size = last - start, .name = name };
 		if (strcmp(by, "unpurged"))
-			table_add(&vmalloced, &s);
+			table_add(&newest->vmalloced, &s);
 		return true;
 	}
 	if (*p == '[' && strstr(p, "] "))
@@ -196,6 +227,149 @@ static bool add_allocation(const char *line)
 			 strncmp(by, "memblock_", 9) ? by : boot_caller);
 		add(BOOT, start, last + 1 - start, name);
 	}
+	return true;
+}
+
+/* The symbol of an object, made if it is new; @start is a physical address, or 0. */
+static const struct symbol *make(const struct symbol *like)
+{
+	u64 hash = like->start;
+	const char *p;
+	struct made **slot, *m;
+
+	for (p = like->name; *p; p++)
+		hash = (hash ^ (unsigned char)*p) * 0x100000001b3ULL;
+	slot = &made[hash * 0x9e3779b97f4a7c15ULL >> 48];
+	for (m = *slot; m; m = m->next)
+		if (m->symbol.start == like->start && m->symbol.size == like->size &&
+		    !strcmp(m->symbol.name, like->name))
+			return &m->symbol;
+	m = xzalloc(sizeof(*m));
+	m->symbol = *like;
+	m->symbol.name = strdup(like->name);
+	m->next = *slot;
+	*slot = m;
+	return &m->symbol;
+}
+
+/*
+ * What the module has printed as one word, as it was, but for what is not to be printed; false if
+ * it could not have printed it
+ */
+static bool unescape(char *word)
+{
+	char *to = word;
+	u32 c;
+
+	for (; *word; word++) {
+		if (*word != '\\') {
+			*to++ = *word;
+			continue;
+		}
+		if (strspn(word + 1, "01234567") < 3)
+			return false;
+		c = (word[1] - '0') * 64 + (word[2] - '0') * 8 + (word[3] - '0');
+		if (c > 255)
+			return false;
+		if (c < ' ' || c == 127) {
+			memmove(to, word, 4);
+			to += 4;
+		} else {
+			*to++ = c;
+		}
+		word += 3;
+	}
+	*to = 0;
+	return true;
+}
+
+/* Whether pages can lie there, and be those of what has an offset */
+static bool are_pages(u64 start, u64 size, u64 offset)
+{
+	return size && !((start | size | offset) % PAGE_SIZE) && start + size > start &&
+	       offset + size > offset;
+}
+
+static void add_owned(u64 start, u64 size, u64 offset, const struct symbol *by)
+{
+	struct symbol s = { .start = start, .size = size, .name = by->name };
+
+	/* Room for a power of two */
+	if (!(nr_owned & (nr_owned - 1)))
+		owned = xrealloc(owned, (2 * nr_owned + 1) * sizeof(*owned));
+	owned[nr_owned] = (struct owned){ by, offset };
+	s.link = nr_owned++;
+	table_add(&newest->ranges[OWNED], &s);
+}
+
+/* The symbol of a part of a process's memory; NULL if there is no such part */
+static const struct symbol *area_of(const char *comm, int pid, const char *part)
+{
+	const char *of = strchr(part, ':');
+	const struct symbol *s;
+	char *name;
+
+	if (!strcmp(part, "heap") || !strcmp(part, "stack")) {
+		if (asprintf(&name, "%s/%d %s", comm, pid, part) < 0)
+			fail("no memory for a name");
+	} else if (!strncmp(part, "anonymous:", 10) && of[1] &&
+		   !of[1 + strspn(of + 1, "0123456789abcdef")]) {
+		if (asprintf(&name, "%s/%d anonymous %s", comm, pid, of + 1) < 0)
+			fail("no memory for a name");
+	} else if (!strncmp(part, "copy:", 5) && of[1]) {
+		if (asprintf(&name, "%s/%d copy of %s", comm, pid, of + 1) < 0)
+			fail("no memory for a name");
+	} else {
+		return NULL;
+	}
+	s = make(&(struct symbol){ .size = UINT64_MAX, .name = name, .is_paged = true });
+	free(name);
+	return s;
+}
+
+/* The symbol of a file; of its names one from the root is best, and then the last. */
+static const struct symbol *file_of(u32 major, u32 minor, u64 inode, const char *name)
+{
+	struct file **slot = &files[inode % FILES], *f;
+
+	for (f = *slot; f; f = f->next)
+		if (f->inode == inode && f->major == major && f->minor == minor)
+			break;
+	if (!f) {
+		f = xzalloc(sizeof(*f));
+		*f = (struct file){ major, minor, inode, strdup(name), { }, *slot };
+		f->symbol = (struct symbol){ .size = UINT64_MAX, .name = "", .is_paged = true };
+		*slot = f;
+	} else if (*name == '/' || *f->name != '/') {
+		free(f->name);
+		f->name = strdup(name);
+	}
+	return &f->symbol;
+}
+
+/* One line of what is a process's or a file's.  False if it is none of those that are known. */
+static bool add_owned_line(const char *line)
+{
+	unsigned long long start, size, offset, inode;
+	char *name = NULL, *part = NULL;
+	const struct symbol *s = NULL;
+	u32 major, minor;
+	int pid, end = 0;
+
+	if (sscanf(line, "user %llx %llx %llx %d %ms %ms%n", &start, &size, &offset, &pid, &name,
+		   &part, &end) == 6) {
+		if (!line[end] && pid > 0 && unescape(name) && unescape(part))
+			s = area_of(name, pid, part);
+	} else if (sscanf(line, "file %llx %llx %llx %u:%u %llu %ms%n", &start, &size, &offset,
+			  &major, &minor, &inode, &part, &end) == 7) {
+		if (!line[end] && unescape(part))
+			s = file_of(major, minor, inode, part);
+	}
+	free(name);
+	free(part);
+	if (!s || !are_pages(start, size, offset))
+		return false;
+	add_owned(start, size, offset, s);
 	return true;
 }
 
@@ -241,27 +415,89 @@ static bool add_line(const char *line)
 		add_slab(start, size, &(struct slab){ first, stride, cache_of(text)->name });
 		return true;
 	}
-	return add_module_line(line) || add_allocation(line);
+	return add_owned_line(line) || add_module_line(line) || add_allocation(line);
+}
+
+static void add_copy(void)
+{
+	copies = xrealloc(copies, (nr_copies + 1) * sizeof(*copies));
+	newest = &copies[nr_copies++];
+	memset(newest, 0, sizeof(*newest));
+	*boot_caller = 0;
+}
+
+/*
+ * Pages that several lines have, as several processes may, are those of the line that begins first:
+ * what table_find() looks at must not overlap.
+ */
+static void part_owned(struct table *t)
+{
+	u64 end = 0, cut;
+	size_t i, n = 0;
+
+	for (i = 0; i < t->nr; i++) {
+		struct symbol *s = &t->symbol[i];
+
+		cut = end > s->start ? end - s->start : 0;
+		if (cut >= s->size) {
+			free((char *)s->name);
+			continue;
+		}
+		s->start += cut;
+		s->size -= cut;
+		owned[s->link].offset += cut;
+		end = s->start + s->size;
+		t->symbol[n++] = *s;
+	}
+	t->nr = n;
+}
+
+/* Files have their names when all of them are known. */
+static void name_files(void)
+{
+	struct file *f;
+	size_t i, len;
+	char *name;
+	int n;
+
+	for (i = 0; i < FILES; i++) {
+		for (f = files[i]; f; f = f->next) {
+			len = strlen(f->name);
+			/* "TYPE:-" has no name in its file system, "-" too long a one. */
+			if (f->name[len - 1] == '-' && (len == 1 || f->name[len - 2] == ':'))
+				n = asprintf(&name, "page cache of %.*sinode %llu of %u:%u",
+					     (int)len - 1, f->name, f->inode, f->major, f->minor);
+			else
+				n = asprintf(&name, "page cache of %s", f->name);
+			if (n < 0)
+				fail("no memory for a name");
+			f->symbol.name = name;
+		}
+	}
 }
 
 /**
  * memory_read() - read what /sys/kernel/debug/faultprof/memory said
- * @path:	a copy of it, and of /sys/module's sections, as grep -H has them
+ * @path:	copies of it, and of /sys/module's sections, as grep -H has them
  */
 void memory_read(const char *path)
 {
 	FILE *f = fopen(path, "re");
 	unsigned long long nr = 0;
-	char line[512];
-	int i;
+	size_t room = 0, i;
+	char *line = NULL;
+	ssize_t len;
+	int kind;
 
 	if (!f)
 		fail("%s: %s", path, strerror(errno));
-	while (fgets(line, sizeof(line), f)) {
-		const bool whole = strchr(line, '\n');
+	while ((len = getline(&line, &room, f)) > 0) {
+		const bool whole = line[len - 1] == '\n' && strlen(line) == (size_t)len;
 
 		line[strcspn(line, "\n")] = 0;
-		if (!nr++ && strcmp(line, MAGIC))
+		if (!strcmp(line, MAGIC))
+			add_copy();
+		if (!nr++ && !newest)
 			fail("%s: \"%.40s\": expected a copy of faultprof/memory", path, line);
 		if (!whole || (*line != '#' && !add_line(line)))
 			fail("%s:%llu: \"%.60s\": expected a whole line of faultprof/memory", path,
@@ -269,32 +505,20 @@ void memory_read(const char *path)
 	}
 	if (!nr)
 		fail("%s: empty: expected a copy of faultprof/memory", path);
+	free(line);
 	fclose(f);
-	for (i = 0; i < NR_KINDS; i++)
-		table_sort(&ranges[i], 0);
-	table_sort(&allocated, 0);
-	table_sort(&vmalloced, 0);
-}
-
-/* The symbol of an object, made if it is new; @start is a physical address. */
-static const struct symbol *make(const struct symbol *like)
-{
-	struct made **slot = &made[like->start * 0x9e3779b97f4a7c15ULL >> 48], *m;
-
-	for (m = *slot; m; m = m->next)
-		if (m->symbol.start == like->start && m->symbol.size == like->size &&
-		    !strcmp(m->symbol.name, like->name))
-			return &m->symbol;
-	m = xzalloc(sizeof(*m));
-	m->symbol = *like;
-	m->symbol.name = strdup(like->name);
-	m->next = *slot;
-	*slot = m;
-	return &m->symbol;
+	name_files();
+	for (i = 0; i < nr_copies; i++) {
+		for (kind = 0; kind < NR_KINDS; kind++)
+			table_sort(&copies[i].ranges[kind], 0);
+		part_owned(&copies[i].ranges[OWNED]);
+		table_sort(&copies[i].allocated, 0);
+		table_sort(&copies[i].vmalloced, 0);
+	}
 }
 
 /* A variable that each CPU has for itself, or what was allocated for each */
-static const struct symbol *find_percpu(u64 gpa)
+static const struct symbol *find_percpu(const struct copy *c, u64 gpa)
 {
 	struct symbol own;
 	char name[256];
@@ -306,7 +530,7 @@ static const struct symbol *find_percpu(u64 gpa)
 		if (!cpu_base[cpu] || gpa < cpu_base[cpu] - 1)
 			continue;
 		s = symbols_find_percpu(gpa - (cpu_base[cpu] - 1)) ?:
-		    table_find(&allocated, gpa - (cpu_base[cpu] - 1));
+		    table_find(&c->allocated, gpa - (cpu_base[cpu] - 1));
 		if (!s)
 			continue;
 		snprintf(name, sizeof(name), "cpu%d:%s", cpu, s->name);
@@ -344,11 +568,47 @@ static const struct symbol *find_page(const struct symbol *range, u64 gpa, bool 
 }
 
 /* Whether memory that was allocated at boot still is; nobody says so of what is not there. */
-static bool still_reserved(u64 gpa)
+static bool still_reserved(const struct copy *c, u64 gpa)
 {
-	const struct symbol *r = table_find(&ranges[PAGES], gpa);
+	const struct symbol *r = table_find(&c->ranges[PAGES], gpa);
 
 	return !r || !strcmp(r->name, "reserved");
+}
+
+/* What lies there by one copy */
+static const struct symbol *find_in(const struct copy *c, u64 gpa, u64 *offset)
+{
+	const struct symbol *s = find_percpu(c, gpa);
+	const struct symbol *r;
+	enum kind kind;
+	u64 at;
+
+	for (kind = 0; !s && kind < NR_KINDS; kind++) {
+		r = table_find(&c->ranges[kind], gpa);
+		if (!r)
+			continue;
+		if (kind == SLAB)
+			s = find_object(r, gpa);
+		if (kind == MAPPED) {
+			/* Its symbol is at the address that it was loaded to. */
+			at = r->link + (gpa - r->start);
+			s = symbols_find(at) ?: table_find(&c->vmalloced, at);
+			if (s) {
+				*offset = at - s->start;
+				return s;
+			}
+		}
+		if (kind == OWNED) {
+			*offset = owned[r->link].offset + (gpa - r->start);
+			return owned[r->link].by;
+		}
+		if (kind == BOOT && still_reserved(c, gpa))
+			s = make(r);
+		if (!s && kind != SLAB && kind != BOOT)
+			s = find_page(r, gpa, kind == PAGES || kind == MAPPED);
+	}
+	*offset = s ? gpa - s->start : 0;
+	return s;
 }
 
 /**
@@ -360,33 +620,17 @@ static bool still_reserved(u64 gpa)
  */
 const struct symbol *memory_find(u64 gpa, u64 *offset)
 {
-	const struct symbol *s = find_percpu(gpa);
-	const struct symbol *r;
-	enum kind kind;
-	u64 at;
+	const struct symbol *s, *is_free = NO_SYMBOL;
+	size_t i;
 
-	for (kind = 0; !s && kind < NR_KINDS; kind++) {
-		r = table_find(&ranges[kind], gpa);
-		if (!r)
-			continue;
-		if (kind == SLAB)
-			s = find_object(r, gpa);
-		if (kind == MAPPED) {
-			/* Its symbol is at the address that it was loaded to. */
-			at = r->link + (gpa - r->start);
-			s = symbols_find(at) ?: table_find(&vmalloced, at);
-			if (s) {
-				*offset = at - s->start;
-				return s;
-			}
-		}
-		if (kind == BOOT && still_reserved(gpa))
-			s = make(r);
-		if (!s && kind != SLAB && kind != BOOT)
-			s = find_page(r, gpa, kind == PAGES || kind == MAPPED);
+	for (i = nr_copies; i; i--) {
+		s = find_in(&copies[i - 1], gpa, offset);
+		if (s && (!s->is_kind || strcmp(s->name, "(free)")))
+			return s;
+		is_free = is_free ?: s;
 	}
-	*offset = s ? gpa - s->start : 0;
-	return s;
+	*offset = is_free ? gpa - is_free->start : 0;
+	return is_free;
 }
 
 /**
@@ -455,11 +699,16 @@ bool memory_has_type(const char *type)
  */
 u64 memory_objects(const char *cache)
 {
-	const struct symbol *s = ranges[SLAB].symbol;
+	const struct table *t;
+	const struct symbol *s;
 	u64 nr = 0;
 	size_t i;
 
-	for (i = 0; i < ranges[SLAB].nr; i++)
+	if (!newest)
+		return 0;
+	t = &newest->ranges[SLAB];
+	s = t->symbol;
+	for (i = 0; i < t->nr; i++)
 		if (!strcmp(s[i].name, cache))
 			nr += s[i].size / slabs[s[i].link].stride;
 	return nr;
@@ -486,17 +735,30 @@ u32 memory_cpus(void)
 void memory_free(void)
 {
 	struct made *m;
+	struct file *f;
 	size_t i;
+	int kind;
 
-	for (i = 0; i < NR_KINDS; i++)
-		table_free(&ranges[i]);
-	table_free(&allocated);
-	table_free(&vmalloced);
+	for (i = 0; i < nr_copies; i++) {
+		for (kind = 0; kind < NR_KINDS; kind++)
+			table_free(&copies[i].ranges[kind]);
+		table_free(&copies[i].allocated);
+		table_free(&copies[i].vmalloced);
+	}
+	free(copies);
 	for (i = 0; i < MADE; i++) {
 		while ((m = made[i])) {
 			made[i] = m->next;
 			free((char *)m->symbol.name);
 			free(m);
+		}
+	}
+	for (i = 0; i < FILES; i++) {
+		while ((f = files[i])) {
+			files[i] = f->next;
+			free((char *)f->symbol.name);
+			free(f->name);
+			free(f);
 		}
 	}
 	for (i = 0; i < nr_sections; i++) {
@@ -508,4 +770,5 @@ void memory_free(void)
 		free(caches[i].name);
 	free(caches);
 	free(slabs);
+	free(owned);
 }

@@ -54,13 +54,24 @@ static void print_objects(const struct page *p)
 		printf(" and %zu more", others);
 }
 
+/* What of an object was accessed: ".member", or of one with pages anywhere "+0xPAGE"; or nothing */
+static void member_name(const struct spot *s, char *buf, size_t len)
+{
+	if (s->object && s->object->is_paged)
+		snprintf(buf, len, "+0x%llx", s->inner - s->inner % PAGE_SIZE);
+	else if (s->object)
+		dwarf_member(s->object, s->inner, buf, len);
+	else
+		*buf = 0;
+}
+
 /* "object.member" */
 static const char *object_name(const struct spot *s, char *buf, size_t len)
 {
 	int n = snprintf(buf, len, "%s", name_of(s->object, "-"));
 
-	if (s->object && n < (int)len)
-		dwarf_member(s->object, s->inner, buf + n, len - n);
+	if (n < (int)len)
+		member_name(s, buf + n, len - n);
 	return buf;
 }
 
@@ -156,7 +167,8 @@ void report_text(const struct profile *p, size_t top)
 		       p->by[n].writes, unit->digits, p->by[n].ns / unit->scale, unit->name);
 	printf("%zu pages; %.1f %% of the faults are at objects that have a name, ",
 	       p->nr_pages, percent(p->named, all));
-	printf("%.1f %% of those of the kernel's code\n", percent(p->kernel_named, p->kernel));
+	printf("%.1f %% of those of the kernel's code, ", percent(p->kernel_named, p->kernel));
+	printf("%.1f %% of the others\n", percent(p->named - p->kernel_named, all - p->kernel));
 	for (i = 0; i < p->nr_pages; i++) {
 		verdict_ns[p->pages[i].verdict] += p->pages[i].all.ns;
 		verdict_nr[p->pages[i].verdict]++;
@@ -242,8 +254,8 @@ static void json_page(FILE *f, const struct profile *pr, const struct page *p)
 
 		fprintf(f, "%s\n    {\"offset\": %u, ", i ? "," : "", s->offset);
 		json_name(f, "object", s->object);
-		if (s->object && (dwarf_member(s->object, s->inner, member, sizeof(member)),
-				  *member))
+		member_name(s, member, sizeof(member));
+		if (*member)
 			json_text(f, "member", member);
 		json_name(f, "function", s->function);
 		if (s->file) {
