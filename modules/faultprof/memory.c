@@ -25,6 +25,7 @@
 #include <linux/slab_layout.h>
 #endif
 
+#include "compat.h"
 #include "ring.h"
 #include "user.h"
 
@@ -153,21 +154,15 @@ static void show_stacks(struct seq_file *m)
 /* Where a kernel address lies, or 0; returns how much from there on does, or does not. */
 static unsigned long mapped(unsigned long at, unsigned long end, u64 *phys)
 {
-	unsigned long size = PMD_SIZE;
 	unsigned int level;
-	pte_t *pte;
+	pte_t *pte = lookup_address(at, &level);
+	const unsigned long size = pte ? page_level_size(level) : hole_size(level);
 
 	*phys = 0;
-	pte = lookup_address(at, &level);
-	/* Of what is not mapped most is so by page tables that are not there: the next would be. */
-	if (!pte && level != PG_LEVEL_1G)
-		size = level == PG_LEVEL_512G ? PUD_SIZE : P4D_SIZE;
-	else if (pte && level <= PG_LEVEL_2M)
-		size = page_level_size(level);
-	if (!pte || !pte_present(*pte) || level > PG_LEVEL_2M)
-		return min(size - (at & (size - 1)), end - at);
-	*phys = PFN_PHYS(level == PG_LEVEL_2M ? pmd_pfn(*(pmd_t *)pte) : pte_pfn(*pte));
-	*phys += at & (size - 1);
+	if (pte && pte_present(*pte) && level <= PG_LEVEL_2M) {
+		*phys = PFN_PHYS(level == PG_LEVEL_2M ? pmd_pfn(*(pmd_t *)pte) : pte_pfn(*pte));
+		*phys += at & (size - 1);
+	}
 	return min(size - (at & (size - 1)), end - at);
 }
 
