@@ -358,6 +358,8 @@ void symbols_add_module(Elf *elf, int fd, const char *path, const struct table *
 void symbols_free(void);
 const struct symbol *symbols_find(u64 address);
 const struct symbol *symbols_find_gpa(u64 gpa, u64 *offset);
+const struct symbol *symbols_find_accessed(const struct fault *f, u64 *offset);
+bool symbols_is_kernel_code(u64 ip);
 const struct symbol *symbols_find_percpu(u64 offset);
 u64 symbols_part(const struct symbol *s, u64 offset);
 const struct symbol *symbols_nth(size_t i);
@@ -375,6 +377,7 @@ void module_read(const char *path);
 /* memory.c */
 void memory_read(const char *path);
 const struct symbol *memory_find(u64 gpa, u64 *offset);
+const struct symbol *memory_find_reused(u64 gpa, bool by_process, u64 *offset);
 u32 memory_cpus(void);
 u64 memory_section(const char *module, const char *section);
 void memory_set_type(const char *option);

@@ -575,6 +575,11 @@ static bool still_reserved(const struct copy *c, u64 gpa)
 	return !r || !strcmp(r->name, "reserved");
 }
 
+static bool is_free(const struct symbol *s)
+{
+	return s->is_kind && !strcmp(s->name, "(free)");
+}
+
 /* What lies there by one copy */
 static const struct symbol *find_in(const struct copy *c, u64 gpa, u64 *offset)
 {
@@ -620,17 +625,35 @@ static const struct symbol *find_in(const struct copy *c, u64 gpa, u64 *offset)
  */
 const struct symbol *memory_find(u64 gpa, u64 *offset)
 {
-	const struct symbol *s, *is_free = NO_SYMBOL;
+	const struct symbol *s, *unused = NO_SYMBOL;
 	size_t i;
 
 	for (i = nr_copies; i; i--) {
 		s = find_in(&copies[i - 1], gpa, offset);
-		if (s && (!s->is_kind || strcmp(s->name, "(free)")))
+		if (s && !is_free(s))
 			return s;
-		is_free = is_free ?: s;
+		unused = unused ?: s;
 	}
-	*offset = is_free ? gpa - is_free->start : 0;
-	return is_free;
+	*offset = unused ? gpa - unused->start : 0;
+	return unused;
+}
+
+/**
+ * memory_find_reused() - what has come to where the kernel's image was, and is no longer
+ * @gpa:	guest-physical address in the image
+ * @by_process:	it was not the kernel's code that accessed it, so that it was something else
+ * @offset:	set to the offset in it
+ *
+ * Return: as memory_find(); NO_SYMBOL if it is of the image, or may have been.
+ */
+const struct symbol *memory_find_reused(u64 gpa, bool by_process, u64 *offset)
+{
+	const struct symbol *s;
+
+	if (!newest || still_reserved(newest, gpa))
+		return NO_SYMBOL;
+	s = memory_find(gpa, offset);
+	return s && is_free(s) && !by_process ? NO_SYMBOL : s;
 }
 
 /**

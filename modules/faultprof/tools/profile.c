@@ -81,7 +81,7 @@ static void count_spot(struct page *p, const struct fault *f, u32 nr_nodes)
 	int line = 0;
 	u64 inner;
 
-	object = symbols_find_gpa(f->gpa, &inner);
+	object = symbols_find_accessed(f, &inner);
 	file = dwarf_line(f->ip, &line);
 	for (s = p->spots; s < p->spots + p->nr_spots; s++)
 		if (s->object == object && s->function == function && s->offset == offset &&
@@ -134,7 +134,7 @@ static u64 replay(const struct page *p, enum apart parts, size_t *nr_units)
 		if (f->walk || !f->gpa)
 			continue;
 		if (parts != NOTHING)
-			object = symbols_find_gpa(f->gpa, &part);
+			object = symbols_find_accessed(f, &part);
 		part = parts == PARTS && object ? part_of(p, object, part) : 0;
 		for (u = units; u < units + nr; u++)
 			if (u->object == object && u->part == part)
@@ -245,10 +245,10 @@ void profile_make(struct profile *p, struct faults *f)
 		p->pages[p->nr_pages - 1].end = i + 1;
 		first = one->time_ns < first ? one->time_ns : first;
 		last = one->time_ns > last ? one->time_ns : last;
-		named = is_named(symbols_find_gpa(one->gpa, &inner));
+		named = is_named(symbols_find_accessed(one, &inner));
 		p->named += named;
-		p->kernel += (s64)one->ip <= 0;
-		p->kernel_named += named && (s64)one->ip <= 0;
+		p->kernel += symbols_is_kernel_code(one->ip);
+		p->kernel_named += named && symbols_is_kernel_code(one->ip);
 		if (one->node >= p->nr_nodes)
 			p->nr_nodes = one->node + 1;
 		if (one->home >= p->nr_nodes)

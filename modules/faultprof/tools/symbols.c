@@ -398,14 +398,7 @@ bool symbols_build_id(u8 *id, size_t size)
 	return true;
 }
 
-/**
- * symbols_find_gpa() - what lies at a guest-physical address
- * @gpa:	the address; 0: none
- * @offset:	set to the offset in it
- *
- * Return: the symbol, or NO_SYMBOL.
- */
-const struct symbol *symbols_find_gpa(u64 gpa, u64 *offset)
+static const struct symbol *find_gpa(u64 gpa, bool by_process, u64 *offset)
 {
 	const u64 address = gpa + KERNEL_MAP;
 	const struct symbol *s;
@@ -415,10 +408,50 @@ const struct symbol *symbols_find_gpa(u64 gpa, u64 *offset)
 		return NO_SYMBOL;
 	if (gpa >= -KERNEL_MAP || address < image_start || address >= image_end)
 		return memory_find(gpa, offset);
-	s = symbols_find(address);
+	/* What is there for the boot only is given back after it. */
+	s = memory_find_reused(gpa, by_process, offset);
 	if (s)
-		*offset = address - s->start;
+		return s;
+	s = symbols_find(address);
+	*offset = s ? address - s->start : 0;
 	return s;
+}
+
+/**
+ * symbols_find_gpa() - what lies at a guest-physical address
+ * @gpa:	the address; 0: none
+ * @offset:	set to the offset in it
+ *
+ * Return: the symbol, or NO_SYMBOL.
+ */
+const struct symbol *symbols_find_gpa(u64 gpa, u64 *offset)
+{
+	return find_gpa(gpa, false, offset);
+}
+
+/**
+ * symbols_is_kernel_code() - whether an instruction is the kernel's, or who knows whose
+ * @ip:		its address, or 0
+ *
+ * Return: whether it is.
+ */
+bool symbols_is_kernel_code(u64 ip)
+{
+	return (s64)ip <= 0;
+}
+
+/**
+ * symbols_find_accessed() - what lies where a fault was
+ * @f:		the fault
+ * @offset:	set to the offset in it
+ *
+ * A process has no access to what the kernel's image has for the boot.
+ *
+ * Return: the symbol, or NO_SYMBOL.
+ */
+const struct symbol *symbols_find_accessed(const struct fault *f, u64 *offset)
+{
+	return find_gpa(f->gpa, !symbols_is_kernel_code(f->ip), offset);
 }
 
 /**
