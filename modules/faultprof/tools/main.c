@@ -229,7 +229,7 @@ static void help(void)
 	     "--phys-data has of a NUMA machine.\n"
 	     "  --vmlinux FILE  the guest's kernel, for the names of objects and functions\n"
 	     "  --map FILE      its System.map instead\n"
-	     "  --memory FILE   what else its memory holds: a copy of the guest's\n"
+	     "  --memory FILE   what else its memory holds: copies of the guest's\n"
 	     "                  /sys/kernel/debug/faultprof/memory (insmod faultprof.ko), and of\n"
 	     "                  what grep -H . /sys/module/*/sections/.[a-z]* says there\n"
 	     "  --module FILE   a module of the guest's, *.ko; with --memory; may be given again\n"
