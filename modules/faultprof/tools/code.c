@@ -5,7 +5,8 @@
  * byte that would say "relative to the instruction", and any four bytes that are an absolute
  * address, are believed.  Per-CPU variables have small addresses, as many a constant: four bytes
  * are one of these only where an instruction seems to load or add a constant or to address memory
- * by a register, and relative to the instruction.  What is computed elsewhere is not seen.
+ * by a register, and relative to the instruction.  What is computed elsewhere is not seen.  Nor is
+ * it what a register points to: of a structure's members only the offsets are known.
  */
 #include <string.h>
 
@@ -84,5 +85,37 @@ void code_variables(const struct symbol *f,
 		}
 		if (s && s != f && s->link)
 			seen(s, address - s->start, arg);
+	}
+}
+
+/**
+ * code_offsets() - the offsets at which a function addresses memory by registers
+ * @f:		the function
+ * @seen:	called for each, as often as there is one; @wide if it is 128 or more, so that it takes
+ *		four bytes, which few others look like
+ * @arg:	passed on
+ */
+void code_offsets(const struct symbol *f, void (*seen)(u64 offset, bool wide, void *arg),
+		  void *arg)
+{
+	const u8 *code = symbols_code(f);
+	s32 value;
+	u64 i;
+
+	if (!code)
+		return;
+	for (i = 3; i + sizeof(value) <= f->size; i++) {
+		const bool index = (code[i - 2] & 7) == 4 && has_address(code[i - 3]);
+		const u8 mode = index ? code[i - 2] : code[i - 1];
+
+		if (!index && ((mode & 7) == 4 || !has_address(code[i - 2])))
+			continue;
+		memcpy(&value, code + i, sizeof(value));
+		if (mode >> 6 == 0 && (mode & 7) != 5)
+			seen(0, false, arg);
+		else if (mode >> 6 == 1 && code[i] < 128)
+			seen(code[i], false, arg);
+		else if (mode >> 6 == 2 && value >= 0)
+			seen(value, true, arg);
 	}
 }

@@ -384,6 +384,7 @@ bool dwarf_part(const struct symbol *s, u64 offset, struct part *p)
 			return false;
 		p->nr = size_of(&type) / size;
 		p->start = offset / size * size;
+		p->end = p->start + size;
 		p->element = true;
 		snprintf(p->name, sizeof(p->name), "[]");
 	} else {
@@ -392,8 +393,11 @@ bool dwarf_part(const struct symbol *s, u64 offset, struct part *p)
 			return false;
 		p->start = offset_of(&member);
 		snprintf(p->name, sizeof(p->name), ".%s", dwarf_diename(&member) ?: "-");
-		if (next_member(&member, &next))
+		p->end = size_of(&type);
+		if (next_member(&member, &next)) {
+			p->end = offset_of(&next);
 			define(&next, &p->next);
+		}
 		if (dwarf_hasattr(&member, DW_AT_data_bit_offset) ||
 		    dwarf_hasattr(&member, DW_AT_bit_size))
 			p->refused = "it is a bit field";

@@ -210,6 +210,7 @@ struct definition {
 /**
  * struct part - what of an object can be laid apart by its type
  * @start:	offset of it in the object
+ * @end:	where the part behind it begins, or the object ends
  * @nr:		how many parts alike the object has
  * @name:	".member"; "[]" for the elements of an array, which are one part each
  * @element:	it is an element of an array
@@ -218,7 +219,7 @@ struct definition {
  * @refused:	why it cannot be laid apart, or NULL
  */
 struct part {
-	u64 start, nr;
+	u64 start, end, nr;
 	char name[64];
 	bool element;
 	struct definition where, next;
@@ -400,6 +401,8 @@ bool dwarf_known(void);
 /* code.c */
 void code_variables(const struct symbol *f,
 		    void (*seen)(const struct symbol *s, u64 offset, void *arg), void *arg);
+void code_offsets(const struct symbol *f, void (*seen)(u64 offset, bool wide, void *arg),
+		  void *arg);
 
 /* profile.c */
 void profile_make(struct profile *p, struct faults *f);

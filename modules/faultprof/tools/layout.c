@@ -13,7 +13,8 @@
  * the first that is accessed is seen.  They must not part: variables of one page stay together if
  * the functions whose faults are at the one name the other.  Variables of several pages are put
  * together only if they are mostly accessed by one CPU within a short time; hits may become faults
- * then, and what it gains is to be measured.
+ * then, and what it gains is to be measured.  Members of slab objects stay together by the same
+ * rule; what names them is an offset in an instruction, which may be another structure's, too.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -225,7 +226,9 @@ static size_t candidates(const struct layout *l)
 /* What a function names, as it is found */
 struct named {
 	const struct layout *l;
+	const char *cache;	/* whose members are looked for; NULL: any */
 	bool seen[CANDIDATES];
+	bool surely[CANDIDATES];
 };
 
 /* Whether an object is at an offset of a variable, or all of that */
@@ -243,9 +246,33 @@ static void see_named(const struct symbol *s, u64 offset, void *arg)
 	struct named *n = arg;
 	size_t i;
 
-	for (i = 0; i < candidates(n->l); i++)
+	for (i = 0; i < candidates(n->l); i++) {
 		if (!n->seen[i])
 			n->seen[i] = is_at(&n->l->objects[i], s, offset);
+		n->surely[i] = n->seen[i];
+	}
+}
+
+/* A member of slab objects */
+static bool is_member(const struct object *o)
+{
+	return o->part && !o->part->element && o->symbol->cache;
+}
+
+static void see_offset(u64 offset, bool wide, void *arg)
+{
+	struct named *n = arg;
+	size_t i;
+
+	for (i = 0; i < candidates(n->l); i++) {
+		const struct object *o = &n->l->objects[i];
+
+		if (!is_member(o) || offset < o->part->start || offset >= o->part->end ||
+		    (n->cache && o->symbol->cache != n->cache))
+			continue;
+		n->seen[i] = true;
+		n->surely[i] |= wide;
+	}
 }
 
 /*
@@ -285,10 +312,14 @@ static struct caller *find_callers(const struct layout *l, size_t *nr)
 	return callers;
 }
 
-static bool share_page(const struct symbol *a, const struct symbol *b)
+static bool share_page(const struct object *x, const struct object *y)
 {
-	/* What code names is a variable, and what slab objects it means is not known. */
-	return !a->cache && !b->cache &&
+	const struct symbol *a = x->symbol, *b = y->symbol;
+
+	/* Which slab object code means is not known, but for two members it is the same one. */
+	if (a->cache || b->cache)
+		return a->cache == b->cache && is_member(x) && is_member(y);
+	return x->percpu == y->percpu &&
 	       a->link / PAGE_SIZE <= (b->link + b->size - 1) / PAGE_SIZE &&
 	       b->link / PAGE_SIZE <= (a->link + a->size - 1) / PAGE_SIZE;
 }
@@ -325,10 +356,11 @@ static u32 *count_names(struct layout *l)
 
 		if (!section || strcmp(section, ".text"))
 			continue;
-		memset(named.seen, 0, sizeof(named.seen));
+		named = (struct named){ .l = l };
 		code_variables(f, see_named, &named);
+		code_offsets(f, see_offset, &named);
 		for (a = 0; a < candidates(l); a++)
-			for (b = 0; named.seen[a] && b < candidates(l); b++)
+			for (b = 0; named.surely[a] && b < candidates(l); b++)
 				named_by[a * CANDIDATES + b] += named.seen[b];
 	}
 	return named_by;
@@ -346,8 +378,14 @@ static void find_companions(struct layout *l)
 
 	callers = find_callers(l, &nr_callers);
 	for (i = 0; i < nr_callers; i++) {
-		memset(named.seen, 0, sizeof(named.seen));
+		named = (struct named){ .l = l };
 		code_variables(callers[i].function, see_named, &named);
+		for (a = 0; a < candidates(l); a++) {
+			if (!callers[i].faults[a] || !is_member(&l->objects[a]))
+				continue;
+			named.cache = l->objects[a].symbol->cache;
+			code_offsets(callers[i].function, see_offset, &named);
+		}
 		for (a = 0; a < candidates(l); a++) {
 			writes[a] += callers[i].writes[a];
 			for (b = 0; callers[i].faults[a] && b < candidates(l); b++) {
@@ -365,7 +403,7 @@ static void find_companions(struct layout *l)
 			const u64 faults = x->percpu ? x->remote : x->faults;
 			bool linked;
 
-			if (a == b || x->percpu != y->percpu || !share_page(x->symbol, y->symbol))
+			if (a == b || !share_page(x, y))
 				continue;
 			n = &naming[a * CANDIDATES + b];
 			linked = (n->faults && n->faults * 4ULL >= faults) ||
@@ -603,7 +641,8 @@ static void refuse_companions(struct layout *l)
 			if (is_with(l, i, j) && *l->objects[j].refused)
 				snprintf(l->objects[i].refused, sizeof(l->objects[i].refused),
 					 "it has to stay with %.60s, which cannot move",
-					 l->objects[j].symbol->name);
+					 *l->objects[j].label ? l->objects[j].label :
+								l->objects[j].symbol->name);
 		if (!*l->objects[i].refused && set.nr > 1 && l->objects[i].percpu)
 			snprintf(l->objects[i].refused, sizeof(l->objects[i].refused),
 				 "other nodes access more than it on its page");
