@@ -89,3 +89,15 @@ lock_modules() {
 	guest_modules "$1" "$2" modules/pernode-rwsem modules/ccsynch bench/kmod-bench
 	cp "$1/lib/kunit/kunit.ko" "$2/"
 }
+
+# guest_program NAME DIR: a program of this machine, with the libraries it wants, is in DIR then,
+# for --initrd-add
+guest_program() {
+	local program file
+	program=$(command -v "$1") || die "$1 is not installed: apt-get install $1"
+	mkdir -p "$2/bin"
+	cp -L "$program" "$2/bin/"
+	ldd "$program" | { grep -o '/[^ ]*' || true; } | while read -r file; do
+		cp -L --parents "$file" "$2/"
+	done
+}
