@@ -249,6 +249,7 @@ static void help(void)
 	     "  --max-memory N  KiB that all of them may cost (16384)\n"
 	     "  --window US     what a CPU accesses within that, without the time it waits, it\n"
 	     "                  accesses together (1000)\n"
+	     "  --leave OBJECT  not to be moved, as the list of what stays has it; may be given again\n"
 	     "verify: whether patches are what they should be; what it is given, it looks at.\n"
 	     "  --patches DIR   them; with --source DIR: they apply and checkpatch is content\n"
 	     "  --build         with --source, configured: what they touch builds, too\n"

@@ -340,10 +340,37 @@ static const char *find_object(struct object *o)
 	return i < ARRAY_SIZE(known) ? NULL : why;
 }
 
-/* Whether the place of an object can be changed */
-static void check_object(struct object *o)
+/* Whether an object, or what it is a member of, is one of some names */
+static bool is_left(const struct object *o, const char **left, size_t nr)
 {
-	const char *why = find_object(o);
+	const char *label = name_of(o);
+	const char *whole = o->symbol->cache ?: o->symbol->name;
+	size_t i;
+
+	for (i = 0; i < nr; i++)
+		if (!strcmp(left[i], label) || !strcmp(left[i], whole))
+			return true;
+	return false;
+}
+
+/* Each name has to be one of an object's, or it would be left for nothing. */
+static void check_left(const struct layout *l, const char **left, size_t nr)
+{
+	size_t i, j;
+
+	for (i = 0; i < nr; i++) {
+		for (j = 0; j < l->nr_objects && !is_left(&l->objects[j], &left[i], 1); j++)
+			;
+		if (j == l->nr_objects)
+			fail("--leave %s: no faults there: expected an object that has some",
+			     left[i]);
+	}
+}
+
+/* Whether the place of an object can be changed */
+static void check_object(struct object *o, bool left)
+{
+	const char *why = left ? "--leave says so" : find_object(o);
 
 	if (why)
 		snprintf(o->refused, sizeof(o->refused), "%s", why);
@@ -388,18 +415,20 @@ int patch(int argc, char **argv)
 		{ "output", required_argument, NULL, 'O' },
 		{ "max-memory", required_argument, NULL, 'm' },
 		{ "window", required_argument, NULL, 'w' },
+		{ "leave", required_argument, NULL, 'l' },
 		{ }
 	};
 	const char *source = NULL, *output = NULL;
-	static const char **inputs;
+	static const char **inputs, **left;
 	u64 max_memory = MAX_MEMORY, window = WINDOW;
 	struct faults faults = { };
 	struct guest guest = { };
 	struct layout layout;
-	size_t nr = 0, i;
+	size_t nr = 0, nr_left = 0, i;
 	int o;
 
 	inputs = xzalloc(argc * sizeof(*inputs));
+	left = xzalloc(argc * sizeof(*left));
 	/* getopt_long() reorders the words. */
 	command = xzalloc((argc + 1) * sizeof(*command));
 	memcpy(command, argv, argc * sizeof(*command));
@@ -415,6 +444,8 @@ int patch(int argc, char **argv)
 			max_memory = number_option("max-memory", optarg, 0, 1 << 30);
 		if (o == 'w')
 			window = number_option("window", optarg, 0, 1000000000);
+		if (o == 'l')
+			left[nr_left++] = optarg;
 	}
 	for (; optind < argc; optind++)
 		inputs[nr++] = argv[optind];
@@ -434,8 +465,9 @@ int patch(int argc, char **argv)
 	for (i = 0; i < nr; i++)
 		input_read(&faults, inputs[i]);
 	layout_read(&layout, &faults, window * 1000);
+	check_left(&layout, left, nr_left);
 	for (i = 0; i < layout.nr_objects && i < CANDIDATES; i++)
-		check_object(&layout.objects[i]);
+		check_object(&layout.objects[i], is_left(&layout.objects[i], left, nr_left));
 	layout_choose(&layout, max_memory * 1024);
 	write_patches(&layout, output);
 	print_left_alone(&layout);
@@ -444,6 +476,7 @@ int patch(int argc, char **argv)
 	guest_free(&guest);
 	free(faults.fault);
 	free(inputs);
+	free(left);
 	free(command);
 	return 0;
 }
