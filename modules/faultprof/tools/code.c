@@ -89,11 +89,13 @@ void code_variables(const struct symbol *f,
 }
 
 /**
- * code_offsets() - the offsets at which a function addresses memory by registers
+ * code_offsets() - the offsets, other than 0, at which a function addresses memory by registers
  * @f:		the function
- * @seen:	called for each, as often as there is one; @wide if it is 128 or more, so that it takes
- *		four bytes, which few others look like
+ * @seen:	called for each, as often as there is one, with whether it takes four bytes, as from
+ *		128 on: few others look like that
  * @arg:	passed on
+ *
+ * Any pointer is followed without an offset, and many a byte looks like it.
  */
 void code_offsets(const struct symbol *f, void (*seen)(u64 offset, bool wide, void *arg),
 		  void *arg)
@@ -111,11 +113,10 @@ void code_offsets(const struct symbol *f, void (*seen)(u64 offset, bool wide, vo
 		if (!index && ((mode & 7) == 4 || !has_address(code[i - 2])))
 			continue;
 		memcpy(&value, code + i, sizeof(value));
-		if (mode >> 6 == 0 && (mode & 7) != 5)
-			seen(0, false, arg);
-		else if (mode >> 6 == 1 && code[i] < 128)
+		/* Compilers take four bytes only where one does not do; members are words. */
+		if (mode >> 6 == 1 && code[i] && code[i] < 128 && code[i] % sizeof(value) == 0)
 			seen(code[i], false, arg);
-		else if (mode >> 6 == 2 && value >= 0)
+		else if (mode >> 6 == 2 && value >= 128 && value % sizeof(value) == 0)
 			seen(value, true, arg);
 	}
 }
