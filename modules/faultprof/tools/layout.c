@@ -247,9 +247,9 @@ static void see_named(const struct symbol *s, u64 offset, void *arg)
 	size_t i;
 
 	for (i = 0; i < candidates(n->l); i++) {
-		if (!n->seen[i])
-			n->seen[i] = is_at(&n->l->objects[i], s, offset);
-		n->surely[i] = n->seen[i];
+		if (!n->surely[i])
+			n->surely[i] = is_at(&n->l->objects[i], s, offset);
+		n->seen[i] |= n->surely[i];
 	}
 }
 
