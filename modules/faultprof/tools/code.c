@@ -83,6 +83,7 @@ void code_variables(const struct symbol *f,
 			address = f->start + i + sizeof(value) + constant_size(code[i - 2]) + value;
 			s = symbols_find(address) ?: find_percpu(address);
 		}
+		/* At 0, which would be a per-CPU variable's address, is what means none. */
 		if (s && s != f && s->link)
 			seen(s, address - s->start, arg);
 	}

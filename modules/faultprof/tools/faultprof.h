@@ -194,6 +194,35 @@ struct profile {
 };
 
 /**
+ * struct msi - the state of a page at its nodes, in a replay
+ * @readers:	nodes that have it
+ * @writer:	the only one, which may write; else -1
+ */
+struct msi {
+	u64 readers;
+	int writer;
+};
+
+/**
+ * msi_access() - an access to a page
+ * @m:		its state, which becomes that behind the access
+ * @node:	who accesses it
+ * @write:	and how
+ *
+ * Return: whether it is a fault.
+ */
+static inline bool msi_access(struct msi *m, u32 node, bool write)
+{
+	const bool miss = write ? m->writer != (int)node : !(m->readers & 1ULL << node);
+
+	if (miss) {
+		m->readers = (write ? 0 : m->readers) | 1ULL << node;
+		m->writer = write ? (int)node : -1;
+	}
+	return miss;
+}
+
+/**
  * struct definition - where a variable stands in the source; names from the top of its tree
  * @name:		as it is there
  * @file:		that defines it
@@ -358,7 +387,6 @@ void symbols_read_map(const char *path);
 void symbols_add_module(Elf *elf, int fd, const char *path, const struct table *t);
 void symbols_free(void);
 const struct symbol *symbols_find(u64 address);
-const struct symbol *symbols_find_gpa(u64 gpa, u64 *offset);
 const struct symbol *symbols_find_accessed(const struct fault *f, u64 *offset);
 bool symbols_is_kernel_code(u64 ip);
 const struct symbol *symbols_find_percpu(u64 offset);

@@ -42,14 +42,8 @@ static struct access *accesses;
 static size_t nr_accesses;
 static u32 nr_stock, nr_own;
 
-/* The state of a page */
-struct page_state {
-	u64 readers;
-	int writer;
-	bool known;
-};
-
-static struct page_state *states;
+/* Of each page; nobody has one that was not accessed yet */
+static struct msi *states;
 
 static int by_time(const void *a, const void *b)
 {
@@ -226,7 +220,6 @@ static size_t candidates(const struct layout *l)
 /* What a function names, as it is found */
 struct named {
 	const struct layout *l;
-	const char *cache;	/* whose members are looked for; NULL: any */
 	bool seen[CANDIDATES];
 	bool surely[CANDIDATES];
 };
@@ -267,12 +260,20 @@ static void see_offset(u64 offset, bool wide, void *arg)
 	for (i = 0; i < candidates(n->l); i++) {
 		const struct object *o = &n->l->objects[i];
 
-		if (!is_member(o) || offset < o->part->start || offset >= o->part->end ||
-		    (n->cache && o->symbol->cache != n->cache))
+		if (!is_member(o) || offset < o->part->start || offset >= o->part->end)
 			continue;
 		n->seen[i] = true;
 		n->surely[i] |= wide;
 	}
+}
+
+/* What a function names: variables, and, of whatever slab cache, members */
+static void find_named(struct named *n, const struct symbol *function)
+{
+	memset(n->seen, 0, sizeof(n->seen));
+	memset(n->surely, 0, sizeof(n->surely));
+	code_variables(function, see_named, n);
+	code_offsets(function, see_offset, n);
 }
 
 /*
@@ -356,9 +357,7 @@ static u32 *count_names(struct layout *l)
 
 		if (!section || strcmp(section, ".text"))
 			continue;
-		named = (struct named){ .l = l };
-		code_variables(f, see_named, &named);
-		code_offsets(f, see_offset, &named);
+		find_named(&named, f);
 		for (a = 0; a < candidates(l); a++)
 			for (b = 0; named.surely[a] && b < candidates(l); b++)
 				named_by[a * CANDIDATES + b] += named.seen[b];
@@ -378,14 +377,7 @@ static void find_companions(struct layout *l)
 
 	callers = find_callers(l, &nr_callers);
 	for (i = 0; i < nr_callers; i++) {
-		named = (struct named){ .l = l };
-		code_variables(callers[i].function, see_named, &named);
-		for (a = 0; a < candidates(l); a++) {
-			if (!callers[i].faults[a] || !is_member(&l->objects[a]))
-				continue;
-			named.cache = l->objects[a].symbol->cache;
-			code_offsets(callers[i].function, see_offset, &named);
-		}
+		find_named(&named, callers[i].function);
 		for (a = 0; a < candidates(l); a++) {
 			writes[a] += callers[i].writes[a];
 			for (b = 0; callers[i].faults[a] && b < candidates(l); b++) {
@@ -424,24 +416,12 @@ static void find_companions(struct layout *l)
 	free(writes);
 }
 
-/* An access to a page in a state; whether it is a miss */
-static bool touch(struct page_state *p, const struct access *a)
+/* An access to a page, which is at its home before the first; whether it is a miss */
+static bool touch(struct msi *p, const struct access *a)
 {
-	bool miss;
-
-	if (!p->known)
-		*p = (struct page_state){ 1ULL << a->home, a->home, true };
-	if (a->write) {
-		miss = p->writer != a->node;
-		p->readers = 1ULL << a->node;
-		p->writer = a->node;
-	} else {
-		miss = !(p->readers & 1ULL << a->node);
-		p->readers |= 1ULL << a->node;
-		if (miss)
-			p->writer = -1;
-	}
-	return miss;
+	if (!p->readers)
+		*p = (struct msi){ 1ULL << a->home, a->home };
+	return msi_access(p, a->node, a->write);
 }
 
 /* Faults if each object is on the page of its unit; those of each object in @left. */
@@ -454,7 +434,7 @@ static u64 replay(const struct layout *l, u64 *left)
 	for (i = 0; i < nr_accesses; i++) {
 		const struct access *a = &accesses[i];
 		const struct object *o = a->object == NONE ? NULL : &l->objects[a->object];
-		struct page_state *p = &states[a->stock];
+		struct msi *p = &states[a->stock];
 		bool miss;
 
 		if (o && o->unit)
@@ -479,7 +459,7 @@ static void change_add(struct layout *l)
 /* What a fault is at, if that can be moved; NO_SYMBOL if not */
 static const struct symbol *object_of(const struct fault *f, u64 *inner)
 {
-	const struct symbol *s = f->walk ? NO_SYMBOL : symbols_find_gpa(f->gpa, inner);
+	const struct symbol *s = f->walk ? NO_SYMBOL : symbols_find_accessed(f, inner);
 
 	return s && !s->is_kind && (s->link || s->cache) ? s : NO_SYMBOL;
 }
@@ -499,8 +479,8 @@ static bool *find_split(const struct faults *f)
 	struct numbers wholes = { }, own = { }, parts = { };
 	u64 *whole_misses = xzalloc(f->nr * sizeof(*whole_misses));
 	u64 *part_misses = xzalloc(f->nr * sizeof(*part_misses));
-	struct page_state *of_own = xzalloc(f->nr * sizeof(*of_own));
-	struct page_state *of_part = xzalloc(f->nr * sizeof(*of_part));
+	struct msi *of_own = xzalloc(f->nr * sizeof(*of_own));
+	struct msi *of_part = xzalloc(f->nr * sizeof(*of_part));
 	bool *split = xzalloc(f->nr * sizeof(*split));
 	struct part part;
 	size_t i;

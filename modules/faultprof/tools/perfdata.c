@@ -158,17 +158,11 @@ static void forget_cpus(void)
 	}
 }
 
-/* What is known of a page in a replay: who has it, and who has modified it, or -1 */
-struct state {
-	u64 holders;
-	int writer;
-};
-
 /*
  * Where a fault's contents came from.  perf c2c counts modified copies for loads only, so a write
  * that takes one is a load of it, too: pages that are only written would be no news to it.
  */
-static u64 data_source(struct state *s, const struct fault *f)
+static u64 data_source(struct msi *s, const struct fault *f)
 {
 	const u64 me = 1ULL << f->node;
 	const bool modified = s->writer >= 0 && s->writer != f->node;
@@ -177,7 +171,7 @@ static u64 data_source(struct state *s, const struct fault *f)
 	d.mem_op = f->write ? PERF_MEM_OP_STORE : PERF_MEM_OP_LOAD;
 	d.mem_lock = PERF_MEM_LOCK_NA;
 	d.mem_dtlb = PERF_MEM_TLB_MISS | (f->walk ? PERF_MEM_TLB_WK : PERF_MEM_TLB_OS);
-	d.mem_snoop = s->holders & ~me ? PERF_MEM_SNOOP_HIT : PERF_MEM_SNOOP_MISS;
+	d.mem_snoop = s->readers & ~me ? PERF_MEM_SNOOP_HIT : PERF_MEM_SNOOP_MISS;
 	if (modified) {
 		d.mem_op |= PERF_MEM_OP_LOAD;
 		d.mem_lvl = PERF_MEM_LVL_HIT | PERF_MEM_LVL_REM_CCE1;
@@ -187,13 +181,7 @@ static u64 data_source(struct state *s, const struct fault *f)
 	} else {
 		d.mem_lvl = PERF_MEM_LVL_HIT | PERF_MEM_LVL_REM_RAM1;
 	}
-	if (f->write) {
-		s->holders = me;
-		s->writer = f->node;
-	} else {
-		s->holders |= me;
-		s->writer = -1;
-	}
+	msi_access(s, f->node, f->write);
 	return d.val;
 }
 
@@ -201,12 +189,13 @@ static u64 data_source(struct state *s, const struct fault *f)
 static u64 *data_sources(const struct faults *f)
 {
 	u64 *sources = xzalloc(f->nr * sizeof(*sources));
-	struct state state = { };
+	struct msi state = { };
 	size_t i;
 
 	for (i = 0; i < f->nr; i++) {
 		if (!i || f->fault[i].page != f->fault[i - 1].page)
-			state = (struct state){ 1ULL << f->fault[i].home, -1 };
+			/* Of the home it is not known whether it has written. */
+			state = (struct msi){ 1ULL << f->fault[i].home, -1 };
 		sources[i] = data_source(&state, &f->fault[i]);
 	}
 	return sources;

@@ -23,8 +23,7 @@
 struct unit {
 	const struct symbol *object;
 	u64 part;
-	u64 readers;		/* nodes that have it */
-	int writer;		/* the only one, which may write; else -1 */
+	struct msi state;
 };
 
 /* For qsort(), which passes nothing on */
@@ -143,17 +142,9 @@ static u64 replay(const struct page *p, enum apart parts, size_t *nr_units)
 			if (!(nr & (nr - 1)))
 				units = xrealloc(units, (2 * nr + 1) * sizeof(*u));
 			u = &units[nr++];
-			*u = (struct unit){ object, part, 1ULL << f->home, f->home };
+			*u = (struct unit){ object, part, { 1ULL << f->home, f->home } };
 		}
-		if (f->write && u->writer != f->node) {
-			misses++;
-			u->readers = 1ULL << f->node;
-			u->writer = f->node;
-		} else if (!f->write && !(u->readers & 1ULL << f->node)) {
-			misses++;
-			u->readers |= 1ULL << f->node;
-			u->writer = -1;
-		}
+		misses += msi_access(&u->state, f->node, f->write);
 	}
 	free(units);
 	*nr_units = nr;

@@ -647,10 +647,10 @@ static bool add_flag(const char *flags, const char *more, char *buf, size_t len)
 {
 	size_t n = 0;
 
-	if (strlen(flags) * 3 + strlen(more) + 4 > len)
+	if (strstr(flags, "||") || strlen(flags) * 3 + strlen(more) + 4 > len)
 		return false;
 	for (; *flags; flags++) {
-		if (*flags != '|' || flags[1] == '|') {
+		if (*flags != '|') {
 			buf[n++] = *flags;
 			continue;
 		}

@@ -398,37 +398,6 @@ bool symbols_build_id(u8 *id, size_t size)
 	return true;
 }
 
-static const struct symbol *find_gpa(u64 gpa, bool by_process, u64 *offset)
-{
-	const u64 address = gpa + KERNEL_MAP;
-	const struct symbol *s;
-
-	*offset = 0;
-	if (!gpa)
-		return NO_SYMBOL;
-	if (gpa >= -KERNEL_MAP || address < image_start || address >= image_end)
-		return memory_find(gpa, offset);
-	/* What is there for the boot only is given back after it. */
-	s = memory_find_reused(gpa, by_process, offset);
-	if (s)
-		return s;
-	s = symbols_find(address);
-	*offset = s ? address - s->start : 0;
-	return s;
-}
-
-/**
- * symbols_find_gpa() - what lies at a guest-physical address
- * @gpa:	the address; 0: none
- * @offset:	set to the offset in it
- *
- * Return: the symbol, or NO_SYMBOL.
- */
-const struct symbol *symbols_find_gpa(u64 gpa, u64 *offset)
-{
-	return find_gpa(gpa, false, offset);
-}
-
 /**
  * symbols_is_kernel_code() - whether an instruction is the kernel's, or who knows whose
  * @ip:		its address, or 0
@@ -451,7 +420,21 @@ bool symbols_is_kernel_code(u64 ip)
  */
 const struct symbol *symbols_find_accessed(const struct fault *f, u64 *offset)
 {
-	return find_gpa(f->gpa, !symbols_is_kernel_code(f->ip), offset);
+	const u64 address = f->gpa + KERNEL_MAP;
+	const struct symbol *s;
+
+	*offset = 0;
+	if (!f->gpa)
+		return NO_SYMBOL;
+	if (f->gpa >= -KERNEL_MAP || address < image_start || address >= image_end)
+		return memory_find(f->gpa, offset);
+	/* What is there for the boot only is given back after it. */
+	s = memory_find_reused(f->gpa, !symbols_is_kernel_code(f->ip), offset);
+	if (s)
+		return s;
+	s = symbols_find(address);
+	*offset = s ? address - s->start : 0;
+	return s;
 }
 
 /**
