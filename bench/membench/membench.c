@@ -49,6 +49,7 @@ static u64 *source, source_sum, *fill_ns;
 static size_t size = 16 << 20;
 static long nr_threads, iterations = 3;
 static bool node_local, populate_map, no_copy, json_only;
+static const char *command;	/* while all memory is mapped */
 
 static u64 now_ns(void)
 {
@@ -117,6 +118,19 @@ static void bind_to_node(void *p, int node)
 		die(1, "mbind to node %d: %s", node, strerror(errno));
 }
 
+/* The first worker runs it when all are done with their memory; the others wait for it. */
+static void run_command(bool first)
+{
+	int status;
+
+	pthread_barrier_wait(&barrier);
+	if (!first)
+		return;
+	status = system(command);
+	if (status)
+		die(1, "--before-unmap '%s': wait status %#x, expected 0", command, status);
+}
+
 static void run_phases(struct worker *w, int iteration)
 {
 	u64 *dst = NULL;
@@ -128,6 +142,8 @@ static void run_phases(struct worker *w, int iteration)
 
 		if (no_copy && (p == COPY || p == VERIFY))
 			continue;
+		if (command && p == UNMAP)
+			run_command(w == worker);
 		pthread_barrier_wait(&barrier);
 		t = now_ns();
 		switch (p) {
@@ -357,6 +373,7 @@ static void print_usage(void)
 	       "  --populate HOW     touch: write to each page; map: let the kernel do it (touch)\n"
 	       "  --node-local       destinations in memory of the thread's own NUMA node only\n"
 	       "  --no-copy          neither source nor copies: what page faults cost, alone\n"
+	       "  --before-unmap CMD run a shell command in each iteration, while all is mapped\n"
 	       "  --json             print the JSON line only\n"
 	       "  --topology         print the NUMA nodes, their CPUs, memory, distances; then exit\n"
 	       "  --help             this text\n"
@@ -372,6 +389,7 @@ static bool parse_options(int argc, char **argv)
 		{ "populate", required_argument, NULL, 'p' },
 		{ "node-local", no_argument, NULL, 'l' },
 		{ "no-copy", no_argument, NULL, 'n' },
+		{ "before-unmap", required_argument, NULL, 'b' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "topology", no_argument, NULL, 'T' },
 		{ "help", no_argument, NULL, 'h' },
@@ -404,6 +422,9 @@ static bool parse_options(int argc, char **argv)
 			break;
 		case 'n':
 			no_copy = true;
+			break;
+		case 'b':
+			command = optarg;
 			break;
 		case 'j':
 			json_only = true;
