@@ -166,6 +166,11 @@ module_goes() {
 	done
 }
 
+# spanvm_gone LABEL HOST: none is left on a host (1 is pidof's status for that, no other)
+spanvm_gone() {
+	check "$1: no process is left on host $2" host_exec "$2" sh -c 'pidof spanvm; [ $? = 1 ]'
+}
+
 # said_by MODULE: put into $said what a module has said last in host 0's log
 said_by() {
 	said=$(grep -h "${1//-/_}: " "$cluster/host0/kernel.log" | tail -n 1 | tr -d '\r' || true)
@@ -290,8 +295,7 @@ guest_thrice() {
 		fi
 		[ $status = 0 ] || span_report >&2
 		for host in 0 1; do
-			check "run $((run + 1)): no process is left on host $host" host_exec $host \
-				sh -c '! pgrep -l spanvm'
+			spanvm_gone "run $((run + 1))" $host
 		done
 		module_goes "run $((run + 1))"
 		for host in 0 1; do free[host + 2 * run]=$(mem_free $host); done
@@ -303,6 +307,21 @@ guest_thrice() {
 			$((free[host] - free[host + 4])) 4096
 	done
 	hosts_are_well
+}
+
+# rdma_counts: what a guest's two nodes counted over RDMA: no CPU copied a page's contents
+rdma_counts() {
+	local node stats
+	for node in 0 1; do
+		stats=$cluster/share/stats$node
+		check "node $node: contents came and went: $(total "$stats" transfers_in) in, $(total "$stats" transfers_out) out" \
+			test "$(total "$stats" transfers_in)" -gt 0 -a "$(total "$stats" transfers_out)" -gt 0
+		check "node $node: no CPU copied any" test "$(total "$stats" page_copies)" = 0
+		check "node $node: nobody was refused" test "$(total "$stats" refused)" = 0
+		check "node $node: no receive was missing" test "$(host_exec $node sh -c \
+			'cat /sys/class/infiniband/rxe0/ports/1/hw_counters/*_rnr_err' |
+			awk '{ n += $1 } END { print n }')" = 0
+	done
 }
 
 # fault_begin TRANSPORT TIMEOUT [OPTION...]: hosts for a guest that is at work; cluster_up has the
