@@ -25,7 +25,7 @@ static struct ns_chunk *new_chunk(struct ns_node *n, u64 nr)
 		spin_lock_init(&p->lock);
 		p->index = (nr << NS_CHUNK_SHIFT) + i;
 		if (p->index >= n->nr_pages)
-			break;
+			continue;
 		home = ns_home(n, p->index) == n->self;
 		any_home |= home;
 		INIT_LIST_HEAD(&p->lru);
