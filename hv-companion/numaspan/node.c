@@ -104,6 +104,8 @@ void ns_stop(struct ns_node *n, int reason, u32 peer, const char *fmt, ...)
 	va_end(args);
 	/* Pairs with the acquire in NUMASPAN_STATUS. */
 	smp_store_release(&n->state, NUMASPAN_STOPPED);
+	/* Under the lock: whoever finds the node stopped, by a call of this, may flush the work. */
+	queue_work(system_unbound_wq, &n->stop_work);
 	spin_unlock(&n->status_lock);
 
 	if (reason != NUMASPAN_R_STOP)
@@ -114,7 +116,6 @@ void ns_stop(struct ns_node *n, int reason, u32 peer, const char *fmt, ...)
 	wake_up_all(&n->cache_wq);
 	wake_up_all(&n->evict_wq);
 	wake_up_all(&n->status_wq);
-	queue_work(system_unbound_wq, &n->stop_work);
 }
 EXPORT_SYMBOL_GPL(ns_stop);
 
