@@ -76,7 +76,7 @@ guest_modules() {
 	local tree=$1 dir=$2 source
 	shift 2
 	source=$(mktemp -d)
-	(cd "$top" && git ls-files modules bench/kmod-bench | xargs cp -t "$source" --parents)
+	(cd "$top" && git ls-files modules bench/kmod-bench hv-companion/numaspan | xargs cp -t "$source" --parents)
 	echo "obj-m += ${*/%//}" >"$source/Kbuild"
 	make -s -C "$tree" M="$source" modules >&2
 	mkdir -p "$dir"
