@@ -14,6 +14,11 @@ say() { echo "$prog: $*" >&2; }
 die() { say "$*"; exit 1; }
 usage_error() { say "$*"; exit 2; }
 
+# key_value OPTION VALUE: it has to be a key of spanvm's [span] and what that is
+key_value() {
+	[[ $2 =~ ^[a-z0-9_]+=[^[:cntrl:]]+$ ]] || usage_error "$1 '$2': expected KEY=VALUE"
+}
+
 # hash WORD...: a short name for what the words and standard input say
 hash() { { printf '%s\n' "$@"; cat; } | sha256sum | cut -c1-16; }
 
