@@ -123,21 +123,26 @@ static bool look_at_head(struct reader *r, u64 *head)
 	return true;
 }
 
-static void read_records(struct reader *r, u64 head)
+/* Return: whether it has to go on, as more had come than it may read at once. */
+static bool read_records(struct reader *r, u64 head)
 {
 	const u64 now_ns = local_clock(), now_tsc = rdtsc_ordered();
 	const u32 nr = (ring_bytes - FAULT_RING_START) / sizeof(r->rec);
-	const u64 end = min(head, r->next + AT_ONCE);
 	struct fault_ring_wrong w;
 	bool own;
+	u64 end;
 
+	/* Who took what is overwritten one by one would never catch up. */
+	if (head - r->next >= nr)
+		r->next = head - nr + 1;
+	end = min(head, r->next + AT_ONCE);
 	for (; r->next < end; r->next++) {
 		if (!copy_record(r, nr))
 			continue;
 		if (!fault_ring_check_record(&r->rec, r->next, &w) ||
 		    !fault_ring_expect(&w, "number of a record", r->rec.seq, r->seq, U64_MAX / 2)) {
 			refuse(r, &w);
-			return;
+			return false;
 		}
 		own = is_own(r, &r->rec);
 		r->lost += r->rec.seq - r->seq;
@@ -146,40 +151,54 @@ static void read_records(struct reader *r, u64 head)
 		r->own += own;
 		trace_dsm_fault(r->span_node, &r->rec, time_of(r->rec.tsc, now_tsc, now_ns), own);
 	}
+	return end < head;
 }
 
-static void look(struct reader *r)
+/* Return: whether to look again at once. */
+static bool look(struct reader *r)
 {
 	struct run *run = &r->runs[r->nr_runs++ % NR_RUNS];
+	bool more = false;
 	u64 head;
 
 	/* The event is switched on after its readers have been started. */
 	if (r->refused || (!r->begun && !trace_dsm_fault_enabled()))
-		return;
+		return false;
 	migrate_disable();
 	/* It is elsewhere only if all CPUs of the node have gone. */
 	if (cpu_to_node(raw_smp_processor_id()) == r->node) {
 		*run = (struct run){ .from = rdtsc_ordered(), .to = U64_MAX,
 				     .apic_id = cpu_physical_id(raw_smp_processor_id()) };
-		if (look_at_head(r, &head))
-			read_records(r, head);
+		more = look_at_head(r, &head) && read_records(r, head);
 		run->to = rdtsc_ordered();
 	}
 	migrate_enable();
+	return more;
+}
+
+/* As much as a full ring has, at most: faults may come for as long as this reads. */
+static void read_all(struct reader *r)
+{
+	u64 looks;
+
+	for (looks = ring_bytes / sizeof(r->rec) / AT_ONCE + 1; looks && look(r); looks--)
+		cond_resched();
 }
 
 static int reader_main(void *arg)
 {
 	struct reader *r = arg;
+	bool begins;
 
 	while (!kthread_should_stop()) {
-		look(r);
+		read_all(r);
 		set_current_state(TASK_IDLE);
+		begins = !r->begun && !r->refused;
 		if (!kthread_should_stop())
-			schedule_timeout(msecs_to_jiffies(interval_ms));
+			schedule_timeout(begins ? 1 : msecs_to_jiffies(interval_ms));
 		__set_current_state(TASK_RUNNING);
 	}
-	look(r);
+	read_all(r);
 	return 0;
 }
 
