@@ -5,8 +5,12 @@
  * A thread a peer receives and delivers.  A message is sent by the task that has it, without
  * blocking; what the socket does not take is queued, and a second thread a peer sends the queue.
  * So no receiver ever waits for a sender, and two nodes cannot block each other with full sockets.
+ * Whoever handed the socket in may still use it, and has it locked while he sends or receives pages
+ * of the span: a page fault must not wait for its own task.  So a message waits for the socket's
+ * lock for ticks at most, and is then queued; if the lock stays taken, the peer is out of time.
  *
- * Invariants: sequence numbers are given and bytes enter the socket in the same order, both under
+ * Invariants: the socket's lock is waited for without end by the threads only, which hold no other
+ * lock then; sequence numbers are given and bytes enter the socket in the same order, both under
  * ns_link.tx; while ns_link.queue is not empty or the sender is at work, nothing overtakes it.
  */
 #include <linux/file.h>
@@ -23,6 +27,7 @@
 #include "wire.h"
 
 #define NS_SOCK_BUF	(4 << 20)
+#define NS_LOCK_TICKS	2
 
 struct ns_letter {
 	struct list_head list;
@@ -86,6 +91,13 @@ static int tcp_connect_peer(struct ns_node *n, u32 peer, int fd)
 		pr_notice("numaspan: connect: file %d: expected a connected TCP socket\n", fd);
 		sockfd_put(sock);
 		return -ENOTCONN;
+	}
+	/* It would be by-passed, and what should be encrypted would not be. */
+	if (inet_csk(sock->sk)->icsk_ulp_ops) {
+		pr_notice("numaspan: connect: file %d: upper layer '%s': expected plain TCP\n", fd,
+			  inet_csk(sock->sk)->icsk_ulp_ops->name);
+		sockfd_put(sock);
+		return -EPROTONOSUPPORT;
 	}
 	l->n = n;
 	l->peer = peer;
@@ -202,7 +214,32 @@ static int receiver(void *arg)
 	return 0;
 }
 
-/* Push bytes of @lt into the socket: 0 when all have gone, -EAGAIN, or an error. */
+/* lock_sock(), but whoever has the lock may wait for this very task. */
+static bool lock_sock_in_time(struct sock *sk)
+{
+	long left = NS_LOCK_TICKS;
+	DEFINE_WAIT(wait);
+	bool locked;
+
+	spin_lock_bh(&sk->sk_lock.slock);
+	while (sock_owned_by_user_nocheck(sk) && left) {
+		/* Exclusive: to release it wakes one. */
+		prepare_to_wait_exclusive(&sk->sk_lock.wq, &wait, TASK_UNINTERRUPTIBLE);
+		spin_unlock_bh(&sk->sk_lock.slock);
+		left = schedule_timeout(left);
+		spin_lock_bh(&sk->sk_lock.slock);
+	}
+	finish_wait(&sk->sk_lock.wq, &wait);
+	locked = !sock_owned_by_user_nocheck(sk);
+	if (locked) {
+		sk->sk_lock.owned = 1;
+		mutex_acquire(&sk->sk_lock.dep_map, 0, 1, _RET_IP_);
+	}
+	spin_unlock_bh(&sk->sk_lock.slock);
+	return locked;
+}
+
+/* Push bytes of @lt into the locked socket: 0 when all have gone, -EAGAIN, or an error. */
 static int push(struct ns_link *l, struct ns_letter *lt, int flags)
 {
 	const unsigned int total = sizeof(lt->w) + lt->len;
@@ -216,7 +253,7 @@ static int push(struct ns_link *l, struct ns_letter *lt, int flags)
 			{ .iov_base = (void *)lt->data + tail,
 			  .iov_len = lt->len - tail },
 		};
-		int ret = kernel_sendmsg(l->sock, &msg, iov, 2, total - lt->sent);
+		int ret = kernel_sendmsg_locked(l->sock->sk, &msg, iov, 2, total - lt->sent);
 
 		if (ret < 0)
 			return ret;
@@ -251,7 +288,9 @@ static int sender(void *arg)
 		mutex_unlock(&l->tx);
 		if (!lt)
 			continue;
+		lock_sock(l->sock->sk);
 		err = push(l, lt, 0);
+		release_sock(l->sock->sk);
 		free_letter(lt);
 		if (err)
 			ns_stop(n, NUMASPAN_R_PEER_LOST, l->peer,
@@ -305,8 +344,10 @@ static void transmit(struct ns_link *l, u64 index, const struct ns_msg *m, struc
 	if (page)
 		ns_count(l->n, page_copies);
 	l->closed = m->type == NUMASPAN_BYE;
-	if (!l->sending && list_empty(&l->queue))
+	if (!l->sending && list_empty(&l->queue) && lock_sock_in_time(l->sock->sk)) {
 		err = push(l, &lt, MSG_DONTWAIT);
+		release_sock(l->sock->sk);
+	}
 	if (err == -EAGAIN)
 		err = queue_rest(l, &lt);
 	mutex_unlock(&l->tx);

@@ -13,6 +13,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -579,7 +580,7 @@ static void test_connect(void)
 {
 	struct numaspan_connect conn = { .node = 1 };
 	struct span s = { };
-	int fd, sock[2], other;
+	int fd, sock[2], tls[2], other;
 
 	span_args(&s.args, 2, PAGES, 64);
 	s.args.transport = NUMASPAN_TCP;
@@ -609,6 +610,16 @@ static void test_connect(void)
 	listen(other, 1);
 	expect("connect with a listening socket", do_ioctl(fd, NUMASPAN_CONNECT, &conn), ENOTCONN);
 	close(other);
+	span_tcp_pair(tls);
+	if (setsockopt(tls[0], IPPROTO_TCP, TCP_ULP, "tls", sizeof("tls"))) {
+		tap_skip("connect with a TLS socket", strerror(errno));
+	} else {
+		conn.fd = tls[0];
+		expect("connect with a TLS socket", do_ioctl(fd, NUMASPAN_CONNECT, &conn),
+		       EPROTONOSUPPORT);
+	}
+	close(tls[0]);
+	close(tls[1]);
 	conn.fd = sock[0];
 	conn.node = 0;
 	expect("connect to itself", do_ioctl(fd, NUMASPAN_CONNECT, &conn), EINVAL);
@@ -913,6 +924,66 @@ static void test_peers(void)
 	tap_ok(touch_end(&t) == SIGBUS, "the access gets SIGBUS");
 	span_down(&s);
 	close(sock);
+}
+
+struct borrower {
+	int sock;
+	char *at;
+	ssize_t sent;
+	int err;
+};
+
+static void *send_page(void *arg)
+{
+	struct borrower *b = arg;
+
+	b->sent = send(b->sock, b->at, PAGE, MSG_NOSIGNAL);
+	b->err = errno;
+	return NULL;
+}
+
+/*
+ * Who sends a page of the span over the span's own connection has the socket locked while the
+ * page is asked for over that connection.  He gets no page, but an end.
+ */
+static void test_borrowed(void)
+{
+	struct borrower b;
+	struct timespec end;
+	struct span s = { };
+	pthread_t thread;
+	int i, err = 0, sock[2];
+
+	span_args(&s.args, 2, PAGES, 64);
+	s.args.transport = NUMASPAN_TCP;
+	s.args.timeout_ms = 500;
+	s.self = -1;
+	s.pages = 2 * PAGES;
+	span_tcp_pair(sock);
+	for (i = 0; i < 2; i++) {
+		s.fd[i] = span_create(&s.args, i);
+		err = err ?: span_connect(s.fd[i], !i, sock[i]);
+	}
+	err = err ?: span_start(s.fd, 2);
+	if (err)
+		tap_bail("a span over a socket that is kept: %s", strerror(err));
+	for (i = 0; i < 2; i++)
+		s.map[i] = span_map(s.fd[i], s.pages);
+	store64(s.map[0] + PAGES * PAGE, 1);
+	tap_ok(load64(s.map[1] + PAGES * PAGE) == 1, "a span whose socket is kept runs");
+	b = (struct borrower){ .sock = sock[0], .at = s.map[0] + (PAGES + 1) * PAGE };
+	if (pthread_create(&thread, NULL, send_page, &b))
+		tap_bail("no thread");
+	expect_stopped(s.fd[0], NUMASPAN_R_PEER_TIMEOUT, WAIT_MS,
+		       "a page of the span is sent over its own socket");
+	clock_gettime(CLOCK_REALTIME, &end);
+	end.tv_sec += WAIT_MS / 1000;
+	if (pthread_timedjoin_np(thread, NULL, &end))
+		tap_bail("send() did not end within %d ms", WAIT_MS);
+	expect("send() of it", b.sent < 0 ? b.err : 0, EFAULT);
+	span_down(&s);
+	close(sock[0]);
+	close(sock[1]);
 }
 
 /* A child in its own group of accesses; killed at a time that varies. */
@@ -1479,6 +1550,7 @@ static const struct {
 	{ "solo", test_solo },
 	{ "mapping", test_mapping },
 	{ "peers", test_peers },
+	{ "borrowed", test_borrowed },
 	{ "kill", test_kill },
 	{ "references", test_references },
 	{ "lies", test_lies },
