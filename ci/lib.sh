@@ -585,15 +585,31 @@ span_stats() {
 	echo ']'
 }
 
-# span_report: what is known of a span that failed
+# host_cpus I: where a host's CPUs are: in the guest, if they run it
+host_cpus() {
+	host_qmp "$1" human-monitor-command '"command-line": "info registers -a"'
+	sed 's/\\r\\n/\n/g' "$cluster/host$1/qmp.reply" |
+		sed -n -e 's/^.*\(CPU#[0-9]*\).*/\1/p' -e 's/^\(RIP=[0-9a-f]*\).*\(CPL=.\).*\(HLT=.\).*/\1 \2 \3/p' |
+		paste -d ' ' - -
+}
+
+# span_report: what is known of a span that failed, once
 span_report() {
-	local n dir
+	local n dir i
+	[ "${span_reported-}" != "${span_jobs[*]}" ] || return 0
+	span_reported=${span_jobs[*]}
 	for ((n = 0; n < span_nodes; n++)); do
 		dir=$(job_dir "$(span_host "$n")" "${span_jobs[n]}")
 		echo "--- node $n, on host $(span_host "$n"): spanvm $([ -e "$dir/status" ] && echo "ended with status $(cat "$dir/status")" || echo "has not ended"); the end of what it said"
-		tail -n 20 "$dir/err"
+		tail -n 5 "$dir/err"
 	done
+	echo "--- the guest's data: $(wc -l <"$cluster/share/data0") lines; the end of the last"
+	tail -n 3 "$cluster/share/data0" | tr -c '[:print:]\n' '?' | cut -c 1-200
 	echo "--- the end of the guest's console"
 	tail -n 20 "$cluster/share/console0"
-	cluster_report
+	for ((i = 0; i < $(cat "$cluster/hosts"); i++)); do
+		host_alive "$i" || continue
+		echo "--- host $i's CPUs"
+		(host_cpus "$i") || true
+	done
 }

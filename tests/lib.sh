@@ -22,8 +22,8 @@ finish() {
 	trap - EXIT
 	main_shell || exit $status
 	if [ $status != 0 ] && [ -n "${cluster-}" ]; then
-		[ -z "${span_jobs-}" ] || span_report >&2 || true
 		cluster_report >&2 || true
+		[ -z "${span_jobs-}" ] || span_report >&2 || true
 	fi
 	cluster_down || true
 	echo "1..$count"
