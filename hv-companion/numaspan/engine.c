@@ -38,9 +38,7 @@ struct ns_deferred {
 static struct ns_place place(const struct ns_node *n, u64 index)
 {
 	return (struct ns_place){
-		.self = n->self,
-		.home = ns_home(n, index),
-		.nr_nodes = n->nr_nodes,
+		.self = n->self, .home = ns_home(n, index), .nr_nodes = n->nr_nodes,
 		.policy = n->policy,
 	};
 }
@@ -133,8 +131,7 @@ static void count_close(struct ns_node *n, struct ns_page *p, u8 why)
 	trace_invalidate(n, p->index, why, p->c.close_to);
 }
 
-static void send_one(struct ns_node *n, u8 to, u64 index, const struct ns_msg *m,
-		     struct page *page)
+static void send_one(struct ns_node *n, u8 to, u64 index, const struct ns_msg *m, struct page *page)
 {
 	ns_count(n, msgs);
 	ns_count(n, msgs_out[m->type]);

@@ -275,7 +275,5 @@ static vm_fault_t ns_vm_map_pages(struct vm_fault *vmf, pgoff_t start, pgoff_t e
 }
 
 const struct vm_operations_struct ns_vm_ops = {
-	.fault = ns_vm_fault,
-	.map_pages = ns_vm_map_pages,
-	.page_mkwrite = ns_vm_page_mkwrite,
+	.fault = ns_vm_fault, .map_pages = ns_vm_map_pages, .page_mkwrite = ns_vm_page_mkwrite,
 };

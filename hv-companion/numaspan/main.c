@@ -179,8 +179,7 @@ static int dev_mmap(struct file *f, struct vm_area_struct *vma)
 		return -EINVAL;
 	if (vma->vm_pgoff >= n->nr_pages || vma_pages(vma) > n->nr_pages - vma->vm_pgoff)
 		return -ENXIO;
-	vm_flags_set(vma, VM_DONTEXPAND | VM_DONTCOPY | VM_DONTDUMP | VM_MIXEDMAP |
-		     VM_NOHUGEPAGE);
+	vm_flags_set(vma, VM_DONTEXPAND | VM_DONTCOPY | VM_DONTDUMP | VM_MIXEDMAP | VM_NOHUGEPAGE);
 	vma->vm_private_data = n;
 	vma->vm_ops = &ns_vm_ops;
 	return 0;
@@ -204,10 +203,7 @@ static const struct file_operations dev_fops = {
 };
 
 static struct miscdevice dev = {
-	.minor = MISC_DYNAMIC_MINOR,
-	.name = "numaspan",
-	.fops = &dev_fops,
-	.mode = 0600,
+	.minor = MISC_DYNAMIC_MINOR, .name = "numaspan", .fops = &dev_fops, .mode = 0600,
 };
 
 static int __init ns_init(void)

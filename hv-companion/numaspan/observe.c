@@ -222,9 +222,7 @@ static ssize_t damage_write(struct file *f, const char __user *data, size_t len,
 }
 
 static const struct file_operations damage_fops = {
-	.owner = THIS_MODULE,
-	.open = simple_open,
-	.write = damage_write,
+	.owner = THIS_MODULE, .open = simple_open, .write = damage_write,
 };
 
 /**

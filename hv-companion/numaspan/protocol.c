@@ -166,8 +166,7 @@ static void serve_read(const struct ns_place *pl, struct ns_dir *d, u8 r, struct
 	if (has_contents(pl, d, r)) {
 		m = send(out, NS_ACT_SEND, BIT_ULL(r), NUMASPAN_GRANT, pl->self, d->txn);
 	} else {
-		m = send(out, NS_ACT_SEND, BIT_ULL(d->owner), NUMASPAN_FWD_GETS, pl->self,
-			 d->txn);
+		m = send(out, NS_ACT_SEND, BIT_ULL(d->owner), NUMASPAN_FWD_GETS, pl->self, d->txn);
 		m->requester = r;
 		if (pl->policy & NUMASPAN_POLICY_READ_MOVES) {
 			grant = NS_OWNED;
@@ -334,8 +333,7 @@ static void try_complete(const struct ns_place *pl, struct ns_cache *c, struct n
 	act(out, NS_ACT_WAKE);
 }
 
-static int local_access(const struct ns_place *pl, struct ns_cache *c, u8 event,
-			struct ns_out *out)
+static int local_access(const struct ns_place *pl, struct ns_cache *c, u8 event, struct ns_out *out)
 {
 	bool write = event != NS_EV_READ;
 	struct ns_msg *m;

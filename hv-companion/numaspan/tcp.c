@@ -27,7 +27,6 @@
 #include "wire.h"
 
 #define NS_SOCK_BUF	(4 << 20)
-#define NS_LOCK_TICKS	2
 
 struct ns_letter {
 	struct list_head list;
@@ -86,18 +85,12 @@ static int tcp_connect_peer(struct ns_node *n, u32 peer, int fd)
 	sock = sockfd_lookup(fd, &err);
 	if (!sock)
 		return err;
+	/* An upper layer such as TLS would be by-passed: what should be encrypted would not be. */
 	if (sock->type != SOCK_STREAM || sock->sk->sk_protocol != IPPROTO_TCP ||
-	    sock->sk->sk_state != TCP_ESTABLISHED) {
-		pr_notice("numaspan: connect: file %d: expected a connected TCP socket\n", fd);
+	    sock->sk->sk_state != TCP_ESTABLISHED || inet_csk(sock->sk)->icsk_ulp_ops) {
+		pr_notice("numaspan: connect: file %d: expected a plain TCP connection\n", fd);
 		sockfd_put(sock);
 		return -ENOTCONN;
-	}
-	/* It would be by-passed, and what should be encrypted would not be. */
-	if (inet_csk(sock->sk)->icsk_ulp_ops) {
-		pr_notice("numaspan: connect: file %d: upper layer '%s': expected plain TCP\n", fd,
-			  inet_csk(sock->sk)->icsk_ulp_ops->name);
-		sockfd_put(sock);
-		return -EPROTONOSUPPORT;
 	}
 	l->n = n;
 	l->peer = peer;
@@ -214,22 +207,11 @@ static int receiver(void *arg)
 	return 0;
 }
 
-/* lock_sock(), but whoever has the lock may wait for this very task. */
-static bool lock_sock_in_time(struct sock *sk)
+static bool trylock_sock(struct sock *sk)
 {
-	long left = NS_LOCK_TICKS;
-	DEFINE_WAIT(wait);
 	bool locked;
 
 	spin_lock_bh(&sk->sk_lock.slock);
-	while (sock_owned_by_user_nocheck(sk) && left) {
-		/* Exclusive: to release it wakes one. */
-		prepare_to_wait_exclusive(&sk->sk_lock.wq, &wait, TASK_UNINTERRUPTIBLE);
-		spin_unlock_bh(&sk->sk_lock.slock);
-		left = schedule_timeout(left);
-		spin_lock_bh(&sk->sk_lock.slock);
-	}
-	finish_wait(&sk->sk_lock.wq, &wait);
 	locked = !sock_owned_by_user_nocheck(sk);
 	if (locked) {
 		sk->sk_lock.owned = 1;
@@ -250,8 +232,7 @@ static int push(struct ns_link *l, struct ns_letter *lt, int flags)
 		unsigned int tail = lt->sent - head;
 		struct kvec iov[2] = {
 			{ .iov_base = (void *)&lt->w + head, .iov_len = sizeof(lt->w) - head },
-			{ .iov_base = (void *)lt->data + tail,
-			  .iov_len = lt->len - tail },
+			{ .iov_base = (void *)lt->data + tail, .iov_len = lt->len - tail },
 		};
 		int ret = kernel_sendmsg_locked(l->sock->sk, &msg, iov, 2, total - lt->sent);
 
@@ -329,10 +310,9 @@ static void transmit(struct ns_link *l, u64 index, const struct ns_msg *m, struc
 		     const char *text, unsigned int len)
 {
 	struct ns_letter lt = {
-		.len = len,
-		.page = page,
-		.data = page ? page_address(page) : text,
+		.len = len, .page = page, .data = page ? page_address(page) : text,
 	};
+	struct sock *sk = l->sock->sk;
 	int err = -EAGAIN;
 
 	mutex_lock(&l->tx);
@@ -344,9 +324,11 @@ static void transmit(struct ns_link *l, u64 index, const struct ns_msg *m, struc
 	if (page)
 		ns_count(l->n, page_copies);
 	l->closed = m->type == NUMASPAN_BYE;
-	if (!l->sending && list_empty(&l->queue) && lock_sock_in_time(l->sock->sk)) {
+	/* Whoever has the socket's lock may wait for this very task. */
+	if (!l->sending && list_empty(&l->queue) &&
+	    wait_event_timeout(sk->sk_lock.wq, trylock_sock(sk), 2)) {
 		err = push(l, &lt, MSG_DONTWAIT);
-		release_sock(l->sock->sk);
+		release_sock(sk);
 	}
 	if (err == -EAGAIN)
 		err = queue_rest(l, &lt);
@@ -358,8 +340,7 @@ static void transmit(struct ns_link *l, u64 index, const struct ns_msg *m, struc
 			l->peer, err);
 }
 
-static void tcp_send(struct ns_node *n, u8 to, u64 index, const struct ns_msg *m,
-		     struct page *page)
+static void tcp_send(struct ns_node *n, u8 to, u64 index, const struct ns_msg *m, struct page *page)
 {
 	transmit(link_of(n, to), index, m, page, NULL, page ? PAGE_SIZE : 0);
 }
