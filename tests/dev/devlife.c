@@ -842,15 +842,21 @@ static void touch_start(struct toucher *t, char *at, bool write)
 		tap_bail("no thread");
 }
 
-/* The signal it got; a thread that does not end within the bound is a failure of its own. */
-static int touch_end(struct toucher *t)
+/* A thread that does not end within the bound is a failure of its own. */
+static void join(pthread_t thread, const char *what)
 {
 	struct timespec end;
 
 	clock_gettime(CLOCK_REALTIME, &end);
 	end.tv_sec += WAIT_MS / 1000;
-	if (pthread_timedjoin_np(t->thread, NULL, &end))
-		tap_bail("an access to a stopped span did not end within %d ms", WAIT_MS);
+	if (pthread_timedjoin_np(thread, NULL, &end))
+		tap_bail("%s did not end within %d ms", what, WAIT_MS);
+}
+
+/* The signal it got */
+static int touch_end(struct toucher *t)
+{
+	join(t->thread, "an access to a stopped span");
 	return t->sig;
 }
 
@@ -949,7 +955,6 @@ static void *send_page(void *arg)
 static void test_borrowed(void)
 {
 	struct borrower b;
-	struct timespec end;
 	struct span s = { };
 	pthread_t thread;
 	int i, err = 0, sock[2];
@@ -976,10 +981,7 @@ static void test_borrowed(void)
 		tap_bail("no thread");
 	expect_stopped(s.fd[0], NUMASPAN_R_PEER_TIMEOUT, WAIT_MS,
 		       "a page of the span is sent over its own socket");
-	clock_gettime(CLOCK_REALTIME, &end);
-	end.tv_sec += WAIT_MS / 1000;
-	if (pthread_timedjoin_np(thread, NULL, &end))
-		tap_bail("send() did not end within %d ms", WAIT_MS);
+	join(thread, "send()");
 	expect("send() of it", b.sent < 0 ? b.err : 0, EFAULT);
 	span_down(&s);
 	close(sock[0]);
