@@ -6,7 +6,8 @@
  * for modules, slabs, and the struct pages themselves; and, by user.c, files' pages and processes'.
  * Reading it touches every struct page, and those of other nodes move for that.  Slabs are told
  * apart, and what is allocated for each CPU, only by a kernel with the series'
- * CONFIG_FAULTPROF_ATTRIBUTION.
+ * CONFIG_FAULTPROF_ATTRIBUTION, and who asked for kmalloc()'s objects and for pages by one that
+ * profiles allocations besides.
  *
  * It is a snapshot of what is not locked meanwhile: what changes hands may be said wrongly, but
  * nothing is followed that could go away.  Addresses are physical.
@@ -247,6 +248,42 @@ static const char *use_of(unsigned long pfn, unsigned long *nr)
 }
 
 #ifdef CONFIG_FAULTPROF_ATTRIBUTION
+static void show_site(struct seq_file *m, u64 phys, unsigned long size,
+		      const struct alloc_site *site)
+{
+	seq_printf(m, "site %llx %lx %.63s %s:%u\n", phys, size, site->function, site->file,
+		   site->line);
+}
+
+/* Who asked for the objects of a slab, if those of its cache may be anything */
+static void show_slab_sites(struct seq_file *m, const struct slab_layout *slab)
+{
+	const u64 phys = PFN_PHYS(page_to_pfn(slab->page)) + slab->first;
+	unsigned int nr, end = ((slab->pages << PAGE_SHIFT) - slab->first) / slab->stride;
+	struct alloc_site site;
+
+	if (!str_has_prefix(slab->cache, "kmalloc-"))
+		return;
+	for (nr = 0; nr < end; nr++)
+		if (slab_site_of(slab->page, nr, &site))
+			show_site(m, phys + nr * slab->stride, slab->size, &site);
+}
+
+/* Who asked for each of a run of pages that are used for nothing in particular */
+static void show_page_sites(struct seq_file *m, unsigned long pfn, unsigned long end)
+{
+	struct alloc_site site;
+	unsigned long nr;
+
+	for (; pfn < end; pfn += nr) {
+		struct page *page = pfn_to_online_page(pfn);
+
+		nr = page && PageHead(page) ? compound_nr(page) : 1;
+		if (page && page_site_of(page, &site))
+			show_site(m, PFN_PHYS(pfn), nr << PAGE_SHIFT, &site);
+	}
+}
+
 /* Where the objects of each slab are: the first, how far apart, how large */
 static void show_slabs(struct seq_file *m, unsigned long pfn, unsigned long end)
 {
@@ -260,14 +297,29 @@ static void show_slabs(struct seq_file *m, unsigned long pfn, unsigned long end)
 		seq_printf(m, "slab %llx %lx %x %x %x %s\n", PFN_PHYS(pfn),
 			   slab.pages << PAGE_SHIFT, slab.first, slab.stride, slab.size,
 			   slab.cache);
+		show_slab_sites(m, &slab);
 		pfn += slab.pages - 1;
 	}
 }
 #else
+static void show_page_sites(struct seq_file *m, unsigned long pfn, unsigned long end)
+{
+}
+
 static void show_slabs(struct seq_file *m, unsigned long pfn, unsigned long end)
 {
 }
 #endif
+
+/* That a run of pages is used alike, if it is one */
+static void show_run(struct seq_file *m, unsigned long pfn, unsigned long end, const char *use)
+{
+	if (!use)
+		return;
+	seq_printf(m, "pages %llx %llx %s\n", PFN_PHYS(pfn), PFN_PHYS(end - pfn), use);
+	if (!strcmp(use, "pages"))
+		show_page_sites(m, pfn, end);
+}
 
 static void show_section(struct seq_file *m, unsigned long pfn)
 {
@@ -282,15 +334,11 @@ static void show_section(struct seq_file *m, unsigned long pfn)
 		use = use_of(pfn, &nr);
 		if (use == before)
 			continue;
-		if (before)
-			seq_printf(m, "pages %llx %llx %s\n", PFN_PHYS(start),
-				   PFN_PHYS(pfn - start), before);
+		show_run(m, start, pfn, before);
 		before = use;
 		start = pfn;
 	}
-	if (before)
-		seq_printf(m, "pages %llx %llx %s\n", PFN_PHYS(start), PFN_PHYS(end - start),
-			   before);
+	show_run(m, start, end, before);
 }
 
 /* Where the files' pages begin */

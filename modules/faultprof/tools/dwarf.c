@@ -278,7 +278,7 @@ u64 dwarf_member(const struct symbol *s, u64 offset, char *name, size_t len)
 
 /**
  * dwarf_declared() - where an object is declared
- * @s:		a variable; of a slab object it is the type that is
+ * @s:		a variable; of a slab object it is the type that is, or where it was asked for
  * @line:	set to the line
  *
  * Return: the file, or NULL if that is not known.
@@ -287,6 +287,10 @@ const char *dwarf_declared(const struct symbol *s, int *line)
 {
 	Dwarf_Die die;
 
+	if (s->file) {
+		*line = s->line;
+		return s->file;
+	}
 	if (!(s->cache ? object_type(s, &die) : find(s, &die)) || dwarf_decl_line(&die, line))
 		return NULL;
 	return dwarf_decl_file(&die);

@@ -96,6 +96,8 @@ struct faults {
  * @link:	the address that debugging information has for it
  * @name:	its name
  * @cache:	the name of the slab cache that it is an object of, one for all of its; or NULL
+ * @file:	the source that asked for its memory, or NULL: that is not known
+ * @line:	there
  * @is_kind:	the name is not of one object but of a kind
  * @is_paged:	its pages lie anywhere: an offset in it says which one is meant
  */
@@ -105,6 +107,8 @@ struct symbol {
 	u64 link;
 	const char *name;
 	const char *cache;
+	const char *file;
+	int line;
 	bool is_kind;
 	bool is_paged;
 };

@@ -22,7 +22,7 @@
 #define KERNEL_LEAST	0xffff800000000000ULL
 
 /* In the order in which they are asked: a stack is of pages, too. */
-enum kind { STACK, SLAB, MAPPED, VMEMMAP, BOOT, OWNED, PAGES, NR_KINDS };
+enum kind { STACK, SLAB, MAPPED, VMEMMAP, BOOT, OWNED, SITE, PAGES, NR_KINDS };
 
 /* What the module said at one time, and what was appended to that */
 struct copy {
@@ -35,6 +35,13 @@ struct copy {
 struct slab {
 	u32 first, stride;
 	const char *cache;
+};
+
+/* Where the kernel's code asked for memory; one for each place */
+struct site {
+	char *file;
+	int line;
+	char function[64];
 };
 
 /* Pages of a process's memory or of a file, and where in that */
@@ -81,6 +88,8 @@ static u64 cpu_base[MAX_CPUS];		/* plus one, so that 0 is none */
 static struct made *made[MADE];
 static struct slab *slabs;
 static size_t nr_slabs;
+static struct site *sites;
+static size_t nr_sites;
 static struct owned *owned;
 static size_t nr_owned;
 static struct file *files[FILES];	/* by a hash of their inode */
@@ -134,6 +143,24 @@ static void add_slab(u64 start, u64 size, const struct slab *slab)
 	slabs[nr_slabs] = *slab;
 	s.link = nr_slabs++;
 	table_add(&newest->ranges[SLAB], &s);
+}
+
+static void add_site(u64 start, u64 size, const char *function, const char *file, int line)
+{
+	struct symbol s = { .start = start, .size = size, .name = "site" };
+	size_t i;
+
+	for (i = 0; i < nr_sites; i++)
+		if (sites[i].line == line && !strcmp(sites[i].file, file) &&
+		    !strcmp(sites[i].function, function))
+			break;
+	if (i == nr_sites) {
+		sites = xrealloc(sites, ++nr_sites * sizeof(*sites));
+		sites[i] = (struct site){ .file = strdup(file), .line = line };
+		snprintf(sites[i].function, sizeof(sites[i].function), "%s", function);
+	}
+	s.link = i;
+	table_add(&newest->ranges[SITE], &s);
 }
 
 static void add_section(const char *module, const char *name, u64 address)
@@ -378,7 +405,7 @@ static bool add_line(const char *line)
 {
 	unsigned long long start, size, of;
 	u32 first, stride, object;
-	char text[64], name[96];
+	char text[64], name[96], file[256];
 	int n, end = 0;
 
 	if (sscanf(line, "node %llx %llx %d%n", &start, &size, &n, &end) == 3 && !line[end])
@@ -413,6 +440,11 @@ static bool add_line(const char *line)
 	if (sscanf(line, "slab %llx %llx %x %x %x %63[^\n]%n", &start, &size, &first, &stride,
 		   &object, text, &end) == 6 && !line[end] && size && stride) {
 		add_slab(start, size, &(struct slab){ first, stride, cache_of(text)->name });
+		return true;
+	}
+	if (sscanf(line, "site %llx %llx %63s %255[^: ]:%d%n", &start, &size, text, file, &n,
+		   &end) == 5 && !line[end] && size && start + size > start && n > 0) {
+		add_site(start, size, text, file, n);
 		return true;
 	}
 	return add_owned_line(line) || add_module_line(line) || add_allocation(line);
@@ -542,8 +574,25 @@ static const struct symbol *find_percpu(const struct copy *c, u64 gpa)
 	return NO_SYMBOL;
 }
 
+/* A symbol with who asked for what begins there, if that is known */
+static const struct symbol *make_of(const struct copy *c, struct symbol *s)
+{
+	const struct symbol *asked = table_find(&c->ranges[SITE], s->start);
+	const struct site *site;
+	char name[192];
+
+	if (!asked || asked->start != s->start)
+		return make(s);
+	site = &sites[asked->link];
+	snprintf(name, sizeof(name), "%s of %s", s->name, site->function);
+	s->name = name;
+	s->file = site->file;
+	s->line = site->line;
+	return make(s);
+}
+
 /* The object of a slab: by its cache and its number in the slab */
-static const struct symbol *find_object(const struct symbol *range, u64 gpa)
+static const struct symbol *find_object(const struct copy *c, const struct symbol *range, u64 gpa)
 {
 	const struct slab *slab = &slabs[range->link];
 	const u64 nr = (gpa - range->start - slab->first) / slab->stride;
@@ -552,7 +601,7 @@ static const struct symbol *find_object(const struct symbol *range, u64 gpa)
 	if (gpa - range->start < slab->first)
 		return NO_SYMBOL;
 	snprintf(name, sizeof(name), "%s#%llu", slab->cache, nr);
-	return make(&(struct symbol){
+	return make_of(c, &(struct symbol){
 		.start = range->start + slab->first + nr * slab->stride, .size = slab->stride,
 		.name = name, .cache = slab->cache });
 }
@@ -593,7 +642,7 @@ static const struct symbol *find_in(const struct copy *c, u64 gpa, u64 *offset)
 		if (!r)
 			continue;
 		if (kind == SLAB)
-			s = find_object(r, gpa);
+			s = find_object(c, r, gpa);
 		if (kind == MAPPED) {
 			/* Its symbol is at the address that it was loaded to. */
 			at = r->link + (gpa - r->start);
@@ -609,6 +658,9 @@ static const struct symbol *find_in(const struct copy *c, u64 gpa, u64 *offset)
 		}
 		if (kind == BOOT && still_reserved(c, gpa))
 			s = make(r);
+		if (kind == SITE)
+			s = make_of(c, &(struct symbol){ .start = r->start, .size = r->size,
+							 .name = "pages" });
 		if (!s && kind != SLAB && kind != BOOT)
 			s = find_page(r, gpa, kind == PAGES || kind == MAPPED);
 	}
@@ -792,6 +844,9 @@ void memory_free(void)
 	for (i = 0; i < nr_caches; i++)
 		free(caches[i].name);
 	free(caches);
+	for (i = 0; i < nr_sites; i++)
+		free(sites[i].file);
+	free(sites);
 	free(slabs);
 	free(owned);
 }
