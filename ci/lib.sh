@@ -361,7 +361,7 @@ guest_initrd() {
 	ln -s busybox "$root/bin/sh"
 	cp "$ci/guest/init" "$root/init"
 	# What the command does not name would only be unpacked.
-	for name in bench/membench/membench tests/guest/{litmus,storm,insns,stackmap,clears}; do
+	for name in bench/membench/membench tests/guest/{litmus,storm,insns,stackmap,clears,tables}; do
 		[[ $* != *"${name##*/}"* ]] || [ ! -e "$top/$name" ] || cp "$top/$name" "$root/bin/"
 	done
 	[ -z "$add" ] || cp -a "$add/." "$root/"

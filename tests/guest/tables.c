@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * How many page tables a first touch brings: one in a process that has been on one node, a few in
+ * one that runs on more, as far as the mapping goes, and more where there are many in a row.  Where
+ * huge pages may be, one; and all are gone with their mappings.  --stock: always one.
+ */
+#define _GNU_SOURCE
+#include <sys/mman.h>
+
+#include "../../bench/membench/topo.h"
+#include "../tap.h"
+
+#define TABLE		(2UL << 20)	/* what a page table maps */
+#define LEAST		4		/* tables at a time, at first */
+#define MOST		16		/* and at most */
+#define ROUNDS		1000		/* changes of the node */
+#define GIB		(512 * TABLE)	/* what a page of entries for tables maps */
+
+static struct topo topo;
+
+/* Page tables of this process */
+static long tables(void)
+{
+	FILE *f = fopen("/proc/self/status", "re");
+	char line[256];
+	long kb = -1;
+
+	while (f && fgets(line, sizeof(line), f) && sscanf(line, "VmPTE: %ld kB", &kb) != 1)
+		;
+	if (kb < 0)
+		tap_bail("no VmPTE in /proc/self/status");
+	fclose(f);
+	return kb / 4;
+}
+
+/* How many page tables touching the first page of the mapping's Nth table brings */
+static long touch(char *map, unsigned long nth)
+{
+	long before = tables();
+
+	map[nth * TABLE] = 1;
+	return tables() - before;
+}
+
+/* A mapping that begins a GiB, so that its tables are entered in one page; that page is there. */
+static char *map_tables(unsigned long nr)
+{
+	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+	char *p = mmap(NULL, 2 * GIB, PROT_NONE, flags, -1, 0);
+	char *at = (char *)(((unsigned long)p + GIB - 1) & ~(GIB - 1));
+
+	if (p == MAP_FAILED || munmap(p, 2 * GIB) ||
+	    mmap(at, nr * TABLE, PROT_READ | PROT_WRITE, flags | MAP_FIXED_NOREPLACE, -1, 0) != at)
+		tap_bail("mmap: %s", strerror(errno));
+	return at;
+}
+
+static void unmap(char *map, unsigned long nr)
+{
+	if (munmap(map, nr * TABLE))
+		tap_bail("munmap: %s", strerror(errno));
+}
+
+/*
+ * Change the address space now here, now on the last node, until the kernel has noted that; how
+ * often that took, or ROUNDS.
+ */
+static int spread(void)
+{
+	const int cpus[] = { topo.cpu[topo.nr_cpus - 1], topo.cpu[0] };
+	long got = 1;
+	int round;
+	char *p;
+
+	for (round = 0; round < ROUNDS && got == 1; round++) {
+		if (topo_pin(cpus[round % 2]))
+			tap_bail("cannot pin a thread to CPU %d", cpus[round % 2]);
+		p = map_tables(2 * LEAST);
+		touch(p, 0);
+		got = touch(p, LEAST);
+		unmap(p, 2 * LEAST);
+	}
+	if (topo_pin(topo.cpu[0]))
+		tap_bail("cannot pin a thread to CPU %d", topo.cpu[0]);
+	return round;
+}
+
+/* Kernels with little memory begin with it switched off. */
+static bool allow_huge_pages(void)
+{
+	FILE *f = fopen("/sys/kernel/mm/transparent_hugepage/enabled", "we");
+
+	return f && fputs("madvise", f) >= 0 && !fclose(f);
+}
+
+int main(int argc, char **argv)
+{
+	const bool stock = argc == 2 && !strcmp(argv[1], "--stock");
+	const long least = stock ? 1 : LEAST;
+	const unsigned long nr = 64;
+	long got, before, sum, row;
+	char *map;
+	int moves;
+
+	if (argc > 1 && !stock) {
+		fprintf(stderr, "tables: '%s': expected --stock, or no argument\n", argv[1]);
+		return 2;
+	}
+	if (topo_get(&topo) || topo.nr_nodes < 2)
+		tap_bail("expected two nodes");
+	if (topo_pin(topo.cpu[0]))
+		tap_bail("cannot pin a thread to CPU %d", topo.cpu[0]);
+
+	map = map_tables(nr);
+	touch(map, 0);
+	got = touch(map, 1);
+	tap_ok(got == 1, "on one node, a touch brings %ld: expected 1", got);
+	unmap(map, nr);
+	moves = spread();
+	tap_ok((moves < ROUNDS) != stock, "%s after %d changes of the node",
+	       moves < ROUNDS ? "more" : "no more", moves);
+
+	map = map_tables(nr);
+	touch(map, 0);
+	before = tables();
+	got = touch(map, 32);
+	tap_ok(got == least, "on two nodes, a touch brings %ld: expected %ld", got, least);
+	got = touch(map, nr - 2);
+	tap_ok(got == (stock ? 1 : 2), "two before the end, %ld: expected %d", got, stock ? 1 : 2);
+	got = touch(map, 33);
+	tap_ok(got == stock, "where one was brought before, %ld: expected %d", got, stock);
+	if (!stock) {
+		got = touch(map, 32 + LEAST);
+		tap_ok(got == 2 * LEAST, "after %d in a row, %ld: expected %d", LEAST, got,
+		       2 * LEAST);
+		got = touch(map, 32 + 3 * LEAST);
+		tap_ok(got == MOST, "after %d, %ld: expected %d", 3 * LEAST, got, MOST);
+		got = touch(map, nr - 4);
+		tap_ok(got == 2, "where two of four are there, %ld: expected 2", got);
+	}
+	unmap(map, nr);
+
+	map = map_tables(nr);
+	touch(map, nr - 1);
+	for (sum = 0, row = 0; row < (long)nr - 1; row++) {
+		got = touch(map, row);
+		sum += got;
+		if (got > MOST || sum <= row)
+			break;
+	}
+	tap_ok(row == (long)nr - 1 && sum == row, "one after the other: %ld, expected %ld", sum,
+	       (long)nr - 1);
+	unmap(map, nr);
+
+	map = map_tables(nr);
+	touch(map, 0);
+	if (!allow_huge_pages() || madvise(map, nr * TABLE, MADV_HUGEPAGE)) {
+		tap_skip("where huge pages may be", "this kernel has none");
+	} else {
+		got = touch(map, 32);
+		tap_ok(got == 1, "where huge pages may be, %ld: expected 1", got);
+	}
+	unmap(map, nr);
+	map = map_tables(nr);
+	touch(map, 0);
+	tap_ok(tables() <= before, "all are gone with their mappings: %ld, before %ld", tables(),
+	       before);
+	unmap(map, nr);
+	return tap_done();
+}
