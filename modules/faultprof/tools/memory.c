@@ -658,9 +658,12 @@ static const struct symbol *find_in(const struct copy *c, u64 gpa, u64 *offset)
 		}
 		if (kind == BOOT && still_reserved(c, gpa))
 			s = make(r);
-		if (kind == SITE)
-			s = make_of(c, &(struct symbol){ .start = r->start, .size = r->size,
-							 .name = "pages" });
+		if (kind == SITE) {
+			struct symbol pages = { .start = r->start, .size = r->size,
+						.name = "pages" };
+
+			s = make_of(c, &pages);
+		}
 		if (!s && kind != SLAB && kind != BOOT)
 			s = find_page(r, gpa, kind == PAGES || kind == MAPPED);
 	}
