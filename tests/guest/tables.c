@@ -48,7 +48,7 @@ static long touch(char *map, unsigned long nth)
 	return tables() - before;
 }
 
-/* A mapping that begins a GiB, so that its tables are entered in one page; that page is there. */
+/* A mapping that begins a GiB, so that its tables are entered in one page */
 static char *map_tables(unsigned long nr)
 {
 	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
