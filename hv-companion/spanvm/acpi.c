@@ -188,6 +188,10 @@ static u64 srat(struct out *o, const struct config *c)
 	return end(o, t);
 }
 
+/*
+ * Another machine is far: tasks that move take all that they touch with them.  Beyond a distance of
+ * 30 (node_reclaim_distance; 32 on Zen) Linux does not fork, execute or wake them elsewhere.
+ */
 static u64 slit(struct out *o, const struct config *c)
 {
 	void *t = begin(o, "SLIT", 1);
@@ -196,7 +200,7 @@ static u64 slit(struct out *o, const struct config *c)
 	PUT(o, c->nr_nodes, 0);
 	for (i = 0; i < c->nr_nodes; i++)
 		for (j = 0; j < c->nr_nodes; j++)
-			put(o, i == j ? "\x0a" : "\x14", 1);
+			put(o, i == j ? "\x0a" : "\x64", 1);
 	return end(o, t);
 }
 
