@@ -275,7 +275,9 @@ struct part {
  * @left:	of these, predicted
  * @alone:	all faults, predicted with all changes and it on pages of its own
  * @memory:	bytes that pages of its own take
+ * @parts:	why it is not split; NULL if that was not to be, or it was
  * @percpu:	each CPU has one
+ * @fixed:	the source does not let it move
  * @with:	the first object that has to move if it does
  * @unit:	the change that it is part of, plus one; 0: none
  */
@@ -286,7 +288,8 @@ struct object {
 	struct definition where;
 	char refused[160];
 	u64 faults, remote, left, alone, memory;
-	bool percpu;
+	const char *parts;
+	bool percpu, fixed;
 	size_t with, unit;
 };
 
@@ -305,6 +308,16 @@ struct change {
 };
 
 /**
+ * struct whole - what is not split, as its parts cannot move
+ * @of:		the cache, or the link of the variable
+ * @why:	which of them cannot, and why
+ */
+struct whole {
+	u64 of;
+	char why[256];
+};
+
+/**
  * struct layout - what should lie elsewhere
  * @objects:	all that were seen, by faults
  * @changes:	in the order in which they were chosen
@@ -313,12 +326,18 @@ struct change {
  * @left:	predicted with all changes
  * @memory:	bytes for all of them
  * @least:	faults that a change has to save
+ * @window_ns:	what a CPU accesses within that, its waiting not counted, it accesses together
+ * @whole:	what is not split
+ * @nr_whole:	how many
  */
 struct layout {
 	struct object *objects;
 	size_t nr_objects;
 	struct change *changes;
 	size_t nr_changes;
+	struct whole *whole;
+	size_t nr_whole;
+	u64 window_ns;
 	u64 faults, replayed, left, memory, least;
 };
 
@@ -453,6 +472,7 @@ void perfdata_write(const struct profile *p, const struct faults *f, const char 
 /* layout.c */
 #define CANDIDATES	256	/* the dearest objects, which may be moved */
 void layout_read(struct layout *l, struct faults *f, u64 window_ns);
+bool layout_join(struct layout *l, struct faults *f);
 void layout_choose(struct layout *l, u64 max_memory);
 void layout_free(struct layout *l);
 

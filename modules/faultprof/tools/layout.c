@@ -8,6 +8,7 @@
  * What is moved is a variable, or the objects of a slab cache, apart from each other.  What would
  * still be shared then, but less if its members parted, is split: each member that was accessed
  * is an object by itself, which can only be alone.  The elements of an array are one such object.
+ * It is not split if those that can move have less than a quarter of its faults.
  *
  * An access that was a hit is not in the trace, so that of a lock and its data on one page only
  * the first that is accessed is seen.  They must not part: variables of one page stay together if
@@ -464,17 +465,17 @@ static const struct symbol *object_of(const struct fault *f, u64 *inner)
 	return s && !s->is_kind && (s->link || s->cache) ? s : NO_SYMBOL;
 }
 
-/* A variable, or all objects of a slab cache, as a number without gaps */
-static u32 whole_of(struct numbers *wholes, const struct symbol *s)
+/* A variable, or all objects of a slab cache */
+static u64 whole_of(const struct symbol *s)
 {
-	return number_of(wholes, s->cache ? (uintptr_t)s->cache : s->link, 0);
+	return s->cache ? (uintptr_t)s->cache : s->link;
 }
 
 /*
- * Which variables and caches are split: by whole_of(), those that have misses on pages of their
- * own of which their parts would not have a good part.
+ * Which variables and caches are split, numbered as they come: those that have misses on pages of
+ * their own of which their parts would not have a good part, and can move.
  */
-static bool *find_split(const struct faults *f)
+static bool *find_split(const struct layout *l, const struct faults *f)
 {
 	struct numbers wholes = { }, own = { }, parts = { };
 	u64 *whole_misses = xzalloc(f->nr * sizeof(*whole_misses));
@@ -492,7 +493,7 @@ static bool *find_split(const struct faults *f)
 
 		if (!s || symbols_is_percpu(s) || !dwarf_part(s, inner, &part))
 			continue;
-		n = whole_of(&wholes, s);
+		n = number_of(&wholes, whole_of(s), 0);
 		whole_misses[n] += touch(&of_own[number_of(&own, s->start, inner / PAGE_SIZE)],
 					 &accesses[i]);
 		part_misses[n] += touch(&of_part[number_of(&parts, s->start, part.start)],
@@ -501,6 +502,8 @@ static bool *find_split(const struct faults *f)
 	for (n = 0; n < wholes.nr; n++)
 		split[n] = whole_misses[n] >= part_misses[n] + FEW &&
 			   10 * part_misses[n] <= 7 * whole_misses[n];
+	for (i = 0; i < l->nr_whole; i++)
+		split[number_of(&wholes, l->whole[i].of, 0)] = false;
 	free(whole_misses);
 	free(part_misses);
 	free(of_own);
@@ -511,20 +514,13 @@ static bool *find_split(const struct faults *f)
 	return split;
 }
 
-/**
- * layout_read() - the objects of a trace
- * @l:		the layout
- * @f:		faults; they are sorted by time
- * @window_ns:	what a CPU accesses within that, its waiting not counted, it accesses together
- */
-void layout_read(struct layout *l, struct faults *f, u64 window_ns)
+static void read_objects(struct layout *l, struct faults *f)
 {
 	struct numbers pages = { }, own = { }, objects = { };
 	struct numbers wholes = { };
 	bool *split;
 	size_t i;
 
-	memset(l, 0, sizeof(*l));
 	qsort(f->fault, f->nr, sizeof(*f->fault), by_time);
 	accesses = xzalloc(f->nr * sizeof(*accesses));
 	nr_accesses = f->nr;
@@ -535,7 +531,7 @@ void layout_read(struct layout *l, struct faults *f, u64 window_ns)
 					       symbols_find(one->ip), { }, one->node, one->home,
 					       one->write };
 	}
-	split = find_split(f);
+	split = find_split(l, f);
 	for (i = 0; i < f->nr; i++) {
 		const struct fault *one = &f->fault[i];
 		struct access *a = &accesses[i];
@@ -548,10 +544,10 @@ void layout_read(struct layout *l, struct faults *f, u64 window_ns)
 		s = object_of(one, &inner);
 		if (!s)
 			continue;
-		of = s->cache ? (uintptr_t)s->cache : s->link;
+		of = whole_of(s);
 		/* As find_split() numbers them */
 		has_part = !symbols_is_percpu(s) && dwarf_part(s, inner, &part);
-		n = has_part ? whole_of(&wholes, s) : 0;
+		n = has_part ? number_of(&wholes, of, 0) : 0;
 		has_part = has_part && split[n];
 		a->own = number_of(&own, s->start + (has_part ? part.start : 0),
 				   has_part ? 0 : inner / PAGE_SIZE + 1);
@@ -570,7 +566,7 @@ void layout_read(struct layout *l, struct faults *f, u64 window_ns)
 	free(wholes.slot);
 	free(split);
 	sort_objects(l);
-	find_near(f, window_ns);
+	find_near(f, l->window_ns);
 	find_companions(l);
 	states = xzalloc((nr_stock + nr_own) * sizeof(*states));
 	l->faults = f->nr;
@@ -579,11 +575,95 @@ void layout_read(struct layout *l, struct faults *f, u64 window_ns)
 	l->least = l->faults / SHARE > FEW ? l->faults / SHARE : FEW;
 }
 
+static void free_objects(struct layout *l)
+{
+	size_t i;
+
+	for (i = 0; i < l->nr_objects; i++)
+		free(l->objects[i].part);
+	free(l->objects);
+	free(accesses);
+	free(states);
+	l->objects = NULL;
+	l->nr_objects = 0;
+}
+
+/**
+ * layout_read() - the objects of a trace
+ * @l:		the layout
+ * @f:		faults; they are sorted by time
+ * @window_ns:	what a CPU accesses within that, its waiting not counted, it accesses together
+ */
+void layout_read(struct layout *l, struct faults *f, u64 window_ns)
+{
+	memset(l, 0, sizeof(*l));
+	l->window_ns = window_ns;
+	read_objects(l, f);
+}
+
 /* Whether two objects are where they are only together */
 static bool is_with(const struct layout *l, size_t a, size_t b)
 {
 	return l->objects[a].unit ? l->objects[a].unit == l->objects[b].unit :
 				    l->objects[a].with == l->objects[b].with;
+}
+
+/* Whether an object, or what must not part from it, cannot be moved */
+static bool is_fixed(const struct layout *l, size_t object)
+{
+	size_t i;
+
+	for (i = 0; i < candidates(l) && !(is_with(l, object, i) && l->objects[i].fixed); i++)
+		;
+	return object >= CANDIDATES || i < candidates(l);
+}
+
+/**
+ * layout_join() - what cannot part is one object
+ * @l:	the layout; members that cannot be moved have their @fixed set
+ * @f:	the faults that it is of
+ *
+ * A variable, or a cache, is not split if those members that can move have less than a quarter of
+ * its faults: its objects may still have pages of their own.
+ *
+ * Return: whether there was such a one; all objects are new then.
+ */
+bool layout_join(struct layout *l, struct faults *f)
+{
+	const size_t before = l->nr_whole;
+	size_t i, j;
+
+	for (i = 0; i < candidates(l); i++) {
+		const struct object *o = &l->objects[i];
+		const u64 of = whole_of(o->symbol);
+		u64 all = 0, fixed = 0;
+
+		for (j = before; j < l->nr_whole && l->whole[j].of != of; j++)
+			;
+		if (!o->fixed || !o->part || j < l->nr_whole)
+			continue;
+		for (j = 0; j < l->nr_objects; j++) {
+			if (!l->objects[j].part || whole_of(l->objects[j].symbol) != of)
+				continue;
+			all += l->objects[j].faults;
+			fixed += is_fixed(l, j) ? l->objects[j].faults : 0;
+		}
+		if (4 * (all - fixed) >= all)
+			continue;
+		l->whole = xrealloc(l->whole, (l->nr_whole + 1) * sizeof(*l->whole));
+		l->whole[l->nr_whole].of = of;
+		snprintf(l->whole[l->nr_whole++].why, sizeof(l->whole->why), "%.60s: %s",
+			 o->label, o->refused);
+	}
+	if (l->nr_whole == before)
+		return false;
+	free_objects(l);
+	read_objects(l, f);
+	for (i = 0; i < l->nr_objects; i++)
+		for (j = 0; j < l->nr_whole; j++)
+			if (l->whole[j].of == whole_of(l->objects[i].symbol))
+				l->objects[i].parts = l->whole[j].why;
+	return true;
 }
 
 /* What a set of objects is, counted */
@@ -879,10 +959,7 @@ void layout_free(struct layout *l)
 
 	for (i = 0; i < l->nr_changes; i++)
 		free(l->changes[i].objects);
-	for (i = 0; i < l->nr_objects; i++)
-		free(l->objects[i].part);
 	free(l->changes);
-	free(l->objects);
-	free(accesses);
-	free(states);
+	free(l->whole);
+	free_objects(l);
 }

@@ -282,19 +282,21 @@ static void print_reason(const struct layout *l, const struct object *o)
 	const struct object *with = companion_of(l, o);
 
 	if (*o->refused)
-		printf("%s\n", o->refused);
+		printf("%s", o->refused);
 	else if (gain >= l->least)
-		printf("would save %llu, over --max-memory: it takes %llu KiB\n", gain,
+		printf("would save %llu, over --max-memory: it takes %llu KiB", gain,
 		       o->memory / 1024);
 	else if (with)
-		printf("it stays with %s, and together they would save %llu\n",
-		       name_of(with), gain);
+		printf("it stays with %s, and together they would save %llu", name_of(with), gain);
 	else if (o->left < l->least)
-		printf("%llu of them would be left\n", o->left);
+		printf("%llu of them would be left", o->left);
 	else if (10 * gain < 3 * o->left)
-		printf("TRUE sharing: of its own faults it would save %llu\n", gain);
+		printf("TRUE sharing: of its own faults it would save %llu", gain);
 	else
-		printf("would save %llu, expected %llu or more\n", gain, l->least);
+		printf("would save %llu, expected %llu or more", gain, l->least);
+	if (o->parts)
+		printf("; not split, %s", o->parts);
+	printf("\n");
 }
 
 static void print_left_alone(const struct layout *l)
@@ -376,6 +378,7 @@ static void check_object(struct object *o, bool left)
 		snprintf(o->refused, sizeof(o->refused), "%s", why);
 	else
 		place_object(o, ALONE, o->refused, sizeof(o->refused));
+	o->fixed = *o->refused && !left;
 	source_undo();
 }
 
@@ -466,8 +469,11 @@ int patch(int argc, char **argv)
 		input_read(&faults, inputs[i]);
 	layout_read(&layout, &faults, window * 1000);
 	check_left(&layout, left, nr_left);
-	for (i = 0; i < layout.nr_objects && i < CANDIDATES; i++)
-		check_object(&layout.objects[i], is_left(&layout.objects[i], left, nr_left));
+	do {
+		for (i = 0; i < layout.nr_objects && i < CANDIDATES; i++)
+			check_object(&layout.objects[i],
+				     is_left(&layout.objects[i], left, nr_left));
+	} while (layout_join(&layout, &faults));
 	layout_choose(&layout, max_memory * 1024);
 	write_patches(&layout, output);
 	print_left_alone(&layout);
