@@ -861,9 +861,9 @@ static nodemask_t reopen(struct pernode_table *table, bool always)
 	return wanted;
 }
 
-/* Lock an expanded lock for writing. */
-static int write_table(struct pernode_rwsem *sem, int subclass, unsigned int state,
-		       unsigned long ip)
+/* Lock an expanded lock for writing.  Not inline: a lock on one node saves no registers for it. */
+static noinline int write_table(struct pernode_rwsem *sem, int subclass, unsigned int state,
+				unsigned long ip)
 {
 	struct pernode_gate *gate = sem->table->gate;
 	int err = 0;
