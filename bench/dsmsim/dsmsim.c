@@ -13,7 +13,7 @@
 #include "table.h"
 
 static const struct lock_ops * const locks[] = {
-	&lock_rwsem, &lock_percpu, &lock_array, &lock_pernode,
+	&lock_rwsem, &lock_percpu, &lock_array, &lock_pernode, &lock_vma,
 	&lock_qspin, &lock_tas, &lock_ticket, &lock_mcs, &lock_cohort, &lock_cc, &lock_ccsynch,
 };
 
@@ -38,7 +38,7 @@ static void usage(void)
 	     "                      --break NAME] [--no-asserts] [--trace]\n"
 	     "       dsmsim breaks\n"
 	     "locks: rwsem percpu array pernode; with counter or list: qspin tas ticket mcs\n"
-	     "cohort cc ccsynch\n"
+	     "cohort cc ccsynch; to explore only: vma\n"
 	     "workloads: read100 read99 read90 read50 read0 hammer; counter list\n"
 	     "costs, ns: --transfer --upgrade --hold --line --hit --relax --sleep --wake\n"
 	     "--ipi; and --jitter, percent of a transfer or upgrade");

@@ -136,7 +136,8 @@ static const char *run_one(const struct explore_kind *kind, u64 number, bool tel
 
 bool explore(const struct explore *what)
 {
-	const struct explore_kind *kind = what->lock->down_read ? &explore_rw : &explore_spin;
+	const struct explore_kind *kind = what->lock->vma_read ? &explore_vma :
+					  what->lock->down_read ? &explore_rw : &explore_spin;
 	const char *wrong;
 	u64 i;
 

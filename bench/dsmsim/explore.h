@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Randomised exploration of a lock's schedules.  explore.c runs them and judges how they end;
- * explore-rw.c and explore-spin.c have the programs of the two kinds of locks, and what must
- * hold while they run.
+ * explore-rw.c, explore-spin.c and explore-vma.c have the programs of the kinds of locks, and what
+ * must hold while they run.
  */
 #ifndef DSMSIM_EXPLORE_H
 #define DSMSIM_EXPLORE_H
@@ -52,7 +52,7 @@ struct explore_kind {
 	const char *(*check)(void);
 };
 
-extern const struct explore_kind explore_rw, explore_spin;
+extern const struct explore_kind explore_rw, explore_spin, explore_vma;
 
 /**
  * struct explored - the schedule that is being run

@@ -3,7 +3,8 @@
  * What a lock is to the workloads, the schedule exploration and the stress test.
  *
  * A member that is NULL is not supported.  A reader-writer lock has the plain four.  A spinlock
- * has @lock and @unlock; one that runs operations itself has @bind and @run, too.  All have @check.
+ * has @lock and @unlock; one that runs operations itself has @bind and @run, too.  The locks of an
+ * address space have those for VMAs, and @down_read and the like for mmap_lock.  All have @check.
  */
 #ifndef DSMSIM_LOCK_H
 #define DSMSIM_LOCK_H
@@ -29,6 +30,13 @@ typedef unsigned long (*lock_operation)(void *state, unsigned long arg);
  * @scarce: leave the calling thread little of what it needs for this lock
  * @run: run the operation alone, on whatever thread
  * @batches: how often the lock has begun to run operations for others on a node
+ * @vmas: VMAs of an address space
+ * @vma_read: read-lock a VMA, if it has not been detached and nobody has it write-locked
+ * @vma_read_locked: the same under mmap_lock, held for reading; one that has not been detached
+ * @vma_end_read: on whichever node
+ * @vma_write: under mmap_lock, held for writing: write-lock a VMA until that is unlocked
+ * @vma_detach: the same, and nobody is to read-lock it again
+ * @vma_detached: has that been done?  Under mmap_lock
  */
 struct lock_ops {
 	const char *name;
@@ -59,9 +67,16 @@ struct lock_ops {
 	void (*scarce)(unsigned int left);
 	unsigned long (*run)(void *lock, unsigned long arg);
 	u64 (*batches)(void *lock);
+	int vmas;
+	bool (*vma_read)(void *lock, int vma);
+	void (*vma_read_locked)(void *lock, int vma);
+	void (*vma_end_read)(void *lock, int vma);
+	void (*vma_write)(void *lock, int vma);
+	void (*vma_detach)(void *lock, int vma);
+	bool (*vma_detached)(void *lock, int vma);
 };
 
-extern const struct lock_ops lock_rwsem, lock_percpu, lock_array, lock_pernode;
+extern const struct lock_ops lock_rwsem, lock_percpu, lock_array, lock_pernode, lock_vma;
 extern const struct lock_ops lock_qspin, lock_tas, lock_ticket, lock_mcs, lock_cohort, lock_cc,
 			     lock_ccsynch;
 

@@ -341,7 +341,9 @@ static double ratio(const struct result *r, const struct result *base)
  */
 bool table_fits(const struct table_run *run)
 {
-	return run->work->operate ? run->lock->lock || run->lock->run : !!run->lock->down_read;
+	if (run->work->operate)
+		return run->lock->lock || run->lock->run;
+	return run->lock->down_read && !run->lock->vma_read;
 }
 
 /**

@@ -488,6 +488,42 @@ static void other_node_test(struct kunit *test)
 	expect_free(test, sem);
 }
 
+/* Who comes and who leaves is counted where that is, each in the slot that is named. */
+static void slot_test(struct kunit *test)
+{
+	struct pernode_table *table = pernode_table_alloc(GFP_KERNEL);
+	const unsigned int slot = PERNODE_SLOTS - 1;
+	struct pernode_entry *home;
+	int cpu;
+
+	KUNIT_ASSERT_NOT_NULL(test, table);
+	home = pernode_table_entry(table, numa_node_id());
+	KUNIT_EXPECT_EQ(test, pernode_slot_readers(table, slot), 0);
+	pernode_slot_enter(table, slot);
+	pernode_slot_enter(table, slot);
+	KUNIT_EXPECT_EQ(test, pernode_slot_readers(table, slot), 2);
+	KUNIT_EXPECT_EQ(test, pernode_slot_readers(table, slot - 1), 0);
+	pernode_slot_leave(table, slot);
+	KUNIT_EXPECT_EQ(test, pernode_slot_readers(table, slot), 1);
+	for_each_online_cpu(cpu)
+		if (pernode_table_entry(table, cpu_to_node(cpu)) != home)
+			break;
+	if (cpu < nr_cpu_ids)
+		KUNIT_EXPECT_EQ(test, set_cpus_allowed_ptr(current, cpumask_of(cpu)), 0);
+	pernode_slot_leave(table, slot);
+	KUNIT_EXPECT_EQ(test, pernode_slot_readers(table, slot), 0);
+	KUNIT_EXPECT_EQ(test, atomic_read(&home->slot[slot].came), 2);
+	KUNIT_EXPECT_EQ(test, atomic_read(&home->slot[slot].left), cpu < nr_cpu_ids ? 1 : 2);
+	/* The counts wrap; the difference does not mind. */
+	atomic_set(&home->slot[0].came, INT_MAX);
+	atomic_set(&home->slot[0].left, INT_MAX);
+	atomic_inc(&home->slot[0].came);
+	KUNIT_EXPECT_EQ(test, pernode_slot_readers(table, 0), 1);
+	pernode_slot_leave(table, 0);
+	KUNIT_EXPECT_EQ(test, pernode_slot_readers(table, 0), 0);
+	pernode_table_free(table);
+}
+
 static void contended_test(struct kunit *test)
 {
 	struct pernode_rwsem *sem = test->priv;
@@ -627,6 +663,7 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE_PARAM(downgrade_test, kind_gen_params),
 	KUNIT_CASE_PARAM(non_owner_test, kind_gen_params),
 	KUNIT_CASE_PARAM(other_node_test, kind_gen_params),
+	KUNIT_CASE(slot_test),
 	KUNIT_CASE_PARAM(contended_test, kind_gen_params),
 	KUNIT_CASE(table_test),
 	KUNIT_CASE(reopen_test),

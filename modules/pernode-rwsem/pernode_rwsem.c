@@ -1064,3 +1064,60 @@ bool pernode_rwsem_is_contended(struct pernode_rwsem *sem)
 	       rwsem_is_contended(&table->gate->rwsem) || any_wanted(table);
 }
 EXPORT_SYMBOL_GPL(pernode_rwsem_is_contended);
+
+/**
+ * pernode_slot_enter - count a reader of what a slot stands for
+ * @table: a lock's table
+ * @slot: below PERNODE_SLOTS
+ *
+ * A full barrier: a writer that says it is there, and then asks pernode_slot_readers(), counts
+ * this reader, or the reader sees it.
+ *
+ * Context: any.
+ */
+void pernode_slot_enter(struct pernode_table *table, unsigned int slot)
+{
+	atomic_inc_return(&local_entry(table)->slot[slot].came);
+}
+EXPORT_SYMBOL_GPL(pernode_slot_enter);
+
+/**
+ * pernode_slot_leave - a reader leaves, on whichever node
+ * @table: a lock's table
+ * @slot: below PERNODE_SLOTS
+ *
+ * A full barrier: who asks pernode_slot_readers() afterwards does not count this reader, and a
+ * writer that waits for that has said so by then.
+ *
+ * Context: any.
+ */
+void pernode_slot_leave(struct pernode_table *table, unsigned int slot)
+{
+	atomic_inc_return(&local_entry(table)->slot[slot].left);
+}
+EXPORT_SYMBOL_GPL(pernode_slot_leave);
+
+/**
+ * pernode_slot_readers - how many readers are in
+ * @table: a lock's table
+ * @slot: below PERNODE_SLOTS
+ *
+ * Who has left is counted first, as SRCU does it: each of those is among who has come.  So a
+ * reader that came before the call and is in at its end is counted, whoever comes and goes
+ * meanwhile, and where; who comes meanwhile may be.
+ *
+ * Context: any.
+ * Return: how many; an acquire, so that what they did can be seen when there are none.
+ */
+int pernode_slot_readers(struct pernode_table *table, unsigned int slot)
+{
+	unsigned int readers = 0;
+	int node;
+
+	for_each_node_mask(node, table->own)
+		readers -= atomic_read_acquire(&table->entry[node]->slot[slot].left);
+	for_each_node_mask(node, table->own)
+		readers += atomic_read(&table->entry[node]->slot[slot].came);
+	return readers;
+}
+EXPORT_SYMBOL_GPL(pernode_slot_readers);

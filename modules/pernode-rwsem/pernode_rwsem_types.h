@@ -56,11 +56,21 @@ enum pernode_state {
 };
 
 /*
+ * Readers that have come by a slot on this node, and readers that have left on it.  In one count
+ * a reader that comes where a writer has looked, and leaves where it has not, would stand for one
+ * who is in.
+ */
+struct pernode_slot {
+	atomic_t came;
+	atomic_t left;
+};
+
+/*
  * A node's page: what its readers write, and nothing that another node writes, but for a
  * writer that shuts or opens it.  Slots and counts are the user's: the guest counts a VMA's
  * readers in the ones, and the mm's pages in the others.
  */
-#define PERNODE_SLOTS	512
+#define PERNODE_SLOTS	256
 #define PERNODE_COUNTS	8
 
 struct pernode_entry {
@@ -70,7 +80,7 @@ struct pernode_entry {
 	raw_spinlock_t lock;		/* of @opening and @waiters */
 	struct rcuwait opener;		/* that one */
 	struct list_head waiters;	/* the others, until it is in */
-	atomic_t slot[PERNODE_SLOTS] __aligned(64);
+	struct pernode_slot slot[PERNODE_SLOTS] __aligned(64);
 	atomic_long_t count[PERNODE_COUNTS] __aligned(64);
 } __aligned(PAGE_SIZE);
 static_assert(sizeof(struct pernode_entry) == PAGE_SIZE,
