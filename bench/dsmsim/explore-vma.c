@@ -3,8 +3,9 @@
  * Programs that explore the locks of an address space: see explore.c.
  *
  * What must hold in each schedule: nobody has a VMA read-locked that somebody has write-locked,
- * whatever becomes of other VMAs meanwhile and on whichever node readers leave; and in the end
- * the counts add up, and the VMAs that are left can be locked both ways.
+ * whatever becomes of other VMAs meanwhile and on whichever node readers leave; nobody comes in
+ * beside a writer that is known to wait; and in the end the counts add up, and the VMAs that are
+ * left can be locked both ways.
  */
 #include "explore.h"
 #include "gate.h"
@@ -48,6 +49,7 @@ static struct {
 	void *lock;
 	struct worker worker[EXPLORE_THREADS];
 	bool small;
+	int written;	/* how often a writer has got a VMA */
 	int readers[VMAS], writers[VMAS];
 } x;
 
@@ -73,8 +75,12 @@ static void read_section(const struct step *step)
 static void fault(const struct step *step)
 {
 	const struct lock_ops *ops = x.ops;
+	bool awaited = ops->vma_awaited(x.lock, step->arg);
+	int written = x.written;
 
 	if (ops->vma_read(x.lock, step->arg)) {
+		if (awaited && ops->vma_awaited(x.lock, step->arg) && x.written == written)
+			plat_bug("a reader comes in where a writer waits");
 		read_section(step);
 		return;
 	}
@@ -109,6 +115,7 @@ static void write_one(int i, bool detach)
 		x.ops->vma_detach(x.lock, i);
 	else
 		x.ops->vma_write(x.lock, i);
+	x.written++;
 	explore_tell("  has VMA %d write-locked", i);
 	x.writers[i]++;
 	if (x.readers[i])
@@ -200,6 +207,7 @@ static const char *program(void)
 	x.lock = sim_alloc(0, x.ops->size, "lock");
 	x.ops->init(x.lock, moves);
 	explored.lock = x.lock;
+	x.written = 0;
 	memset(x.readers, 0, sizeof(x.readers));
 	memset(x.writers, 0, sizeof(x.writers));
 	return moves < 0 ? ", with entries" : ", no entries yet";

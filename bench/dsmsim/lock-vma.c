@@ -103,19 +103,12 @@ static bool write_locked(struct space *s, struct vma *v)
 	return READ_ONCE(v->lock_seq) == smp_load_acquire(&s->lock_seq);
 }
 
-static void slot_leave(struct space *s, struct pernode_table *table, unsigned int slot)
-{
-	pernode_slot_leave(table, slot);
-	if (READ_ONCE(s->lock_seq) & 1)
-		rcuwait_wake_up(&table->gate->writer);
-}
-
 static void end_read(struct space *s, int i)
 {
 	struct pernode_table *table = s->mmap.table;
 
 	if (table)
-		slot_leave(s, table, slot_of(i));
+		pernode_slot_leave(table, slot_of(i));
 	else
 		up_read(&s->vma[i].rwsem);
 }
@@ -130,10 +123,12 @@ static bool start_read(struct space *s, int i)
 	if (!pernode_rwsem_is_local(&s->mmap)) {
 		table = table_of(s);
 		if (table) {
+			if (pernode_slot_awaited(table, slot_of(i)))
+				return false;
 			pernode_slot_enter(table, slot_of(i));
 			if (!write_locked(s, v))
 				return true;
-			slot_leave(s, table, slot_of(i));
+			pernode_slot_leave(table, slot_of(i));
 			return false;
 		}
 		if (__pernode_rwsem_moved(&s->mmap))
@@ -189,9 +184,7 @@ static void vma_write(void *lock, int i)
 		return;
 	if (table) {
 		WRITE_ONCE(v->lock_seq, s->lock_seq);
-		smp_mb();	/* a reader sees this or is seen */
-		rcuwait_wait_event(&table->gate->writer,
-				   !pernode_slot_readers(table, slot_of(i)), TASK_UNINTERRUPTIBLE);
+		pernode_slot_wait(table, slot_of(i));
 		return;
 	}
 	down_write(&v->rwsem);
@@ -210,6 +203,14 @@ static void vma_detach(void *lock, int i)
 static bool vma_detached(void *lock, int i)
 {
 	return ((struct space *)lock)->vma[i].detached;
+}
+
+/* Is the VMA's slot waited for, as far as this node knows? */
+static bool vma_awaited(void *lock, int i)
+{
+	struct pernode_table *table = table_of(lock);
+
+	return table && pernode_slot_awaited(table, slot_of(i));
 }
 
 /* What a fault does that has to take mmap_lock */
@@ -247,6 +248,8 @@ static const char *space_check(void *lock)
 	for (i = 0; i < VMAS; i++) {
 		if (!gate_idle(&s->vma[i].rwsem))
 			return "a VMA's rw_semaphore is not idle";
+		if (vma_awaited(s, i))
+			return "a slot is waited for";
 		if (s->mmap.table && pernode_slot_readers(s->mmap.table, slot_of(i)))
 			return "a slot's counts do not add up to 0";
 	}
@@ -307,4 +310,5 @@ const struct lock_ops LOCK_VMA = {
 	.vma_write = vma_write,
 	.vma_detach = vma_detach,
 	.vma_detached = vma_detached,
+	.vma_awaited = vma_awaited,
 };

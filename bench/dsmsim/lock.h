@@ -37,6 +37,7 @@ typedef unsigned long (*lock_operation)(void *state, unsigned long arg);
  * @vma_write: under mmap_lock, held for writing: write-lock a VMA until that is unlocked
  * @vma_detach: the same, and nobody is to read-lock it again
  * @vma_detached: has that been done?  Under mmap_lock
+ * @vma_awaited: does a writer wait for readers that the VMA is counted with?
  */
 struct lock_ops {
 	const char *name;
@@ -74,6 +75,7 @@ struct lock_ops {
 	void (*vma_write)(void *lock, int vma);
 	void (*vma_detach)(void *lock, int vma);
 	bool (*vma_detached)(void *lock, int vma);
+	bool (*vma_awaited)(void *lock, int vma);
 };
 
 extern const struct lock_ops lock_rwsem, lock_percpu, lock_array, lock_pernode, lock_vma;

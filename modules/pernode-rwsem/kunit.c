@@ -497,7 +497,11 @@ static void slot_test(struct kunit *test)
 	int cpu;
 
 	KUNIT_ASSERT_NOT_NULL(test, table);
+	cpu = raw_smp_processor_id();
+	KUNIT_EXPECT_EQ(test, set_cpus_allowed_ptr(current, cpumask_of(cpu)), 0);
 	home = pernode_table_entry(table, numa_node_id());
+	pernode_slot_wait(table, slot);
+	KUNIT_EXPECT_FALSE(test, pernode_slot_awaited(table, slot));
 	KUNIT_EXPECT_EQ(test, pernode_slot_readers(table, slot), 0);
 	pernode_slot_enter(table, slot);
 	pernode_slot_enter(table, slot);
@@ -514,6 +518,14 @@ static void slot_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, pernode_slot_readers(table, slot), 0);
 	KUNIT_EXPECT_EQ(test, atomic_read(&home->slot[slot].came), 2);
 	KUNIT_EXPECT_EQ(test, atomic_read(&home->slot[slot].left), cpu < nr_cpu_ids ? 1 : 2);
+	pernode_slot_wait(table, slot);
+	/* What a writer does that waits: who leaves sees it, and finds nobody to wake. */
+	pernode_table_entry(table, numa_node_id())->awaited = slot + 1;
+	KUNIT_EXPECT_TRUE(test, pernode_slot_awaited(table, slot));
+	KUNIT_EXPECT_FALSE(test, pernode_slot_awaited(table, slot - 1));
+	pernode_slot_enter(table, slot);
+	pernode_slot_leave(table, slot);
+	pernode_table_entry(table, numa_node_id())->awaited = 0;
 	/* The counts wrap; the difference does not mind. */
 	atomic_set(&home->slot[0].came, INT_MAX);
 	atomic_set(&home->slot[0].left, INT_MAX);

@@ -1070,8 +1070,8 @@ EXPORT_SYMBOL_GPL(pernode_rwsem_is_contended);
  * @table: a lock's table
  * @slot: below PERNODE_SLOTS
  *
- * A full barrier: a writer that says it is there, and then asks pernode_slot_readers(), counts
- * this reader, or the reader sees it.
+ * A full barrier: a writer that says it is there, and then calls pernode_slot_wait(), waits for
+ * this reader, or the reader sees what it says.
  *
  * Context: any.
  */
@@ -1082,18 +1082,37 @@ void pernode_slot_enter(struct pernode_table *table, unsigned int slot)
 EXPORT_SYMBOL_GPL(pernode_slot_enter);
 
 /**
+ * pernode_slot_awaited - does a writer wait for a slot to be empty?
+ * @table: a lock's table
+ * @slot: below PERNODE_SLOTS
+ *
+ * Who is about to come, whatever for, and can do without, does: if what the slot stands for is
+ * more than the writer waits for, others would keep it waiting.
+ *
+ * Context: any.
+ * Return: whether.
+ */
+bool pernode_slot_awaited(struct pernode_table *table, unsigned int slot)
+{
+	return READ_ONCE(local_entry(table)->awaited) == slot + 1;
+}
+EXPORT_SYMBOL_GPL(pernode_slot_awaited);
+
+/**
  * pernode_slot_leave - a reader leaves, on whichever node
  * @table: a lock's table
  * @slot: below PERNODE_SLOTS
  *
- * A full barrier: who asks pernode_slot_readers() afterwards does not count this reader, and a
- * writer that waits for that has said so by then.
- *
- * Context: any.
+ * Context: any in which a task may be woken.
  */
 void pernode_slot_leave(struct pernode_table *table, unsigned int slot)
 {
-	atomic_inc_return(&local_entry(table)->slot[slot].left);
+	struct pernode_entry *entry = local_entry(table);
+
+	/* Full barrier: a writer counts this, or is seen to wait. */
+	atomic_inc_return(&entry->slot[slot].left);
+	if (unlikely(READ_ONCE(entry->awaited) == slot + 1))
+		rcuwait_wake_up(&table->gate->writer);
 }
 EXPORT_SYMBOL_GPL(pernode_slot_leave);
 
@@ -1121,3 +1140,34 @@ int pernode_slot_readers(struct pernode_table *table, unsigned int slot)
 	return readers;
 }
 EXPORT_SYMBOL_GPL(pernode_slot_readers);
+
+/* Say on each node which slot is waited for; 0: none. */
+static void await_slot(struct pernode_table *table, unsigned int awaited)
+{
+	int node;
+
+	for_each_node_mask(node, table->own)
+		WRITE_ONCE(table->entry[node]->awaited, awaited);
+}
+
+/**
+ * pernode_slot_wait - wait until those have left who have come by a slot
+ * @table: a lock's table
+ * @slot: below PERNODE_SLOTS
+ *
+ * For who holds the lock for writing, and has said what readers look at when they have come: they
+ * leave again, and do not delay this for ever.  Nor do others, see pernode_slot_awaited().
+ *
+ * Context: may sleep.
+ */
+void pernode_slot_wait(struct pernode_table *table, unsigned int slot)
+{
+	smp_mb();	/* a reader sees what was said, or is counted */
+	if (!pernode_slot_readers(table, slot))
+		return;
+	await_slot(table, slot + 1);
+	rcuwait_wait_event(&table->gate->writer, !pernode_slot_readers(table, slot),
+			   TASK_UNINTERRUPTIBLE);
+	await_slot(table, 0);
+}
+EXPORT_SYMBOL_GPL(pernode_slot_wait);

@@ -46,8 +46,10 @@ bool pernode_rwsem_is_write_locked(struct pernode_rwsem *sem);
 bool pernode_rwsem_is_contended(struct pernode_rwsem *sem);
 
 void pernode_slot_enter(struct pernode_table *table, unsigned int slot);
+bool pernode_slot_awaited(struct pernode_table *table, unsigned int slot);
 void pernode_slot_leave(struct pernode_table *table, unsigned int slot);
 int pernode_slot_readers(struct pernode_table *table, unsigned int slot);
+void pernode_slot_wait(struct pernode_table *table, unsigned int slot);
 
 /**
  * pernode_table_entry - the entry that readers on a node use

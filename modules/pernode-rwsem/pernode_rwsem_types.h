@@ -80,6 +80,7 @@ struct pernode_entry {
 	raw_spinlock_t lock;		/* of @opening and @waiters */
 	struct rcuwait opener;		/* that one */
 	struct list_head waiters;	/* the others, until it is in */
+	unsigned int awaited;		/* 0, or 1 + the slot that the writer waits for */
 	struct pernode_slot slot[PERNODE_SLOTS] __aligned(64);
 	atomic_long_t count[PERNODE_COUNTS] __aligned(64);
 } __aligned(PAGE_SIZE);
