@@ -2,10 +2,13 @@
 /*
  * How many page tables a first touch brings: one in a process that has been on one node; in one
  * that runs on more as many as lie in a row before it on the same node, as far as the mapping goes.
- * Where huge pages may be, one; and all are gone with their mappings.  --stock: always one.
+ * Where huge pages may be, one; and all are gone with their mappings.  It does not count that
+ * others look at the process from another node.  --stock: always one.
  */
 #define _GNU_SOURCE
 #include <sys/mman.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
 
 #include "../../bench/membench/topo.h"
 #include "../tap.h"
@@ -13,6 +16,7 @@
 #define TABLE		(2UL << 20)	/* what a page table maps */
 #define MOST		16		/* tables at a time */
 #define ROUNDS		1000		/* changes of the node */
+#define LOOKS		200		/* at this process from another node */
 #define GIB		(512 * TABLE)	/* what a page of entries for tables maps */
 
 static struct topo topo;
@@ -89,6 +93,52 @@ static int spread(void)
 	return round;
 }
 
+/* A child on the last node: reads where its parent says. */
+static void look(int where, int done)
+{
+	struct iovec there = { .iov_len = 1 }, here = { .iov_len = 1 };
+	char c;
+
+	pin(topo.nr_cpus - 1);
+	here.iov_base = &c;
+	while (read(where, &there.iov_base, sizeof(there.iov_base)) == sizeof(there.iov_base))
+		if (process_vm_readv(getppid(), &here, 1, &there, 1, 0) != 1 || c != 1 ||
+		    write(done, &c, 1) != 1)
+			_exit(1);
+	_exit(0);
+}
+
+/* What a touch brings after others have looked, now and then, at what this process did before */
+static long looked_at(void)
+{
+	int where[2], done[2], round, status;
+	long got = 1;
+	pid_t pid;
+	char *p, c;
+
+	if (pipe(where) || pipe(done))
+		tap_bail("pipe: %s", strerror(errno));
+	pid = fork();
+	if (!pid) {
+		close(where[1]);
+		look(where[0], done[1]);
+	}
+	close(done[1]);
+	for (round = 0; pid > 0 && round < LOOKS && got == 1; round++) {
+		p = map_tables(4);
+		touch(p, 0);
+		touch(p, 1);
+		if (write(where[1], &p, sizeof(p)) != sizeof(p) || read(done[0], &c, 1) != 1)
+			tap_bail("the process that looks at this one has ended");
+		got = touch(p, 2);
+		unmap(p, 4);
+	}
+	close(where[1]);
+	if (pid < 0 || waitpid(pid, &status, 0) != pid || status)
+		tap_bail("fork: %s", strerror(errno));
+	return got;
+}
+
 /* Kernels with little memory begin with it switched off. */
 static bool allow_huge_pages(void)
 {
@@ -117,6 +167,8 @@ int main(int argc, char **argv)
 	got = touch(map, 1);
 	tap_ok(got == 1, "on one node, a touch brings %ld: expected 1", got);
 	unmap(map, nr);
+	got = looked_at();
+	tap_ok(got == 1, "looked at from another node, %ld: expected 1", got);
 	moves = spread();
 	tap_ok((moves < ROUNDS) != stock, "%s after %d changes of the node",
 	       moves < ROUNDS ? "more" : "no more", moves);
