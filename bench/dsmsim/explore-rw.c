@@ -24,21 +24,9 @@ static const char * const op_name[] = {
 /* Out of 32, how often a program has each. */
 static const unsigned char op_share[NR_OPS] = { 9, 2, 2, 2, 6, 3, 2, 2, 1, 1, 2 };
 
-struct step {
-	enum op op;
-	int arg;	/* to kill, or a node */
-	int leave_on;	/* the node on which a reader leaves */
-};
-
-struct worker {
-	int nr;
-	struct step step[EXPLORE_STEPS];
-};
-
 static struct {
 	const struct lock_ops *ops;
 	void *lock;
-	struct worker worker[EXPLORE_THREADS];
 	int moves;
 	int readers, writers;
 } x;
@@ -57,7 +45,7 @@ static void in_for_reading(void)
 	explore_touch();
 }
 
-static void out_from_reading(const struct step *step, bool non_owner)
+static void out_from_reading(const struct explore_step *step, bool non_owner)
 {
 	if (step->leave_on != current->node)
 		sim_migrate(step->leave_on);
@@ -85,7 +73,7 @@ static void write_section(void)
 	x.writers--;
 }
 
-static void do_step(const struct step *step)
+static void do_step(const struct explore_step *step)
 {
 	const struct lock_ops *ops = x.ops;
 	int got;
@@ -156,23 +144,6 @@ static void do_step(const struct step *step)
 	}
 }
 
-static void thread(void *arg)
-{
-	struct worker *w = &x.worker[(struct task_struct **)arg - explored.task];
-	int i;
-
-	for (i = 0; i < w->nr; i++) {
-		const struct step *step = &w->step[i];
-
-		explore_touch();
-		explore_tell("%s %.0d", op_name[step->op],
-			     step->op == KILL || step->op == MOVE ? step->arg : 0);
-		do_step(step);
-		current->sigpending = 0;
-	}
-	explore_tell("ends");
-}
-
 static bool supported(int op)
 {
 	const struct lock_ops *o = x.ops;
@@ -198,11 +169,11 @@ static const char *program(void)
 	x.moves = sim_random(4) ? -1 : 5 + (int)sim_random(3);
 	gate_spinning = !sim_random(4);
 	for (t = 0; t < explored.threads; t++) {
-		struct worker *w = &x.worker[t];
+		struct explore_worker *w = &explored.worker[t];
 
 		w->nr = 1 + sim_random(EXPLORE_STEPS);
 		for (s = 0; s < w->nr; s++) {
-			struct step *step = &w->step[s];
+			struct explore_step *step = &w->step[s];
 
 			step->op = explore_op(op_share, 32, supported);
 			step->arg = step->op == KILL ? sim_random(explored.threads) :
@@ -210,6 +181,8 @@ static const char *program(void)
 			step->leave_on = sim_random(explored.nodes);
 			if (x.moves >= 0 && !sim_random(3) && supported(USED))
 				step->op = USED;
+			if (step->op != KILL && step->op != MOVE)
+				step->arg = -1;
 		}
 	}
 	x.lock = sim_alloc(0, x.ops->size, "lock");
@@ -243,4 +216,6 @@ static const char *check(void)
 	return x.ops->check(x.lock);
 }
 
-const struct explore_kind explore_rw = { program, thread, epilogue, check };
+const struct explore_kind explore_rw = {
+	op_name, program, NULL, do_step, epilogue, check,
+};

@@ -26,16 +26,6 @@ static const char * const op_name[] = {
 /* Out of 16, how often a program has each. */
 static const unsigned char op_share[NR_OPS] = { 6, 2, 2, 2, 1, 1, 2 };
 
-struct step {
-	enum op op;
-	int node;
-};
-
-struct worker {
-	int nr, left;
-	struct step step[EXPLORE_STEPS];
-};
-
 /* What a lock protects. */
 struct shared {
 	int inside;
@@ -51,7 +41,7 @@ struct request {
 static struct {
 	struct lock_user lock[2];
 	struct shared shared[2];
-	struct worker worker[EXPLORE_THREADS];
+	int left[EXPLORE_THREADS];	/* of what a thread needs; -1: all */
 	struct request request[REQUESTS];
 	int requests, interrupts;
 } x;
@@ -119,7 +109,7 @@ static void interrupt(void)
 	explore_tell("end of interrupt");
 }
 
-static void do_step(const struct step *step)
+static void do_step(const struct explore_step *step)
 {
 	struct lock_user *u = &x.lock[step->op == LOCK_IRQSAVE];
 	unsigned long flags = 0;
@@ -152,25 +142,14 @@ static void do_step(const struct step *step)
 			local_irq_restore(flags);
 		break;
 	default:
-		sim_migrate(step->node);
+		sim_migrate(step->arg);
 	}
 }
 
-static void thread(void *arg)
+static void begin(int thread)
 {
-	struct worker *w = &x.worker[(struct task_struct **)arg - explored.task];
-	int i;
-
-	if (explored.what->lock->scarce && w->left >= 0)
-		explored.what->lock->scarce(w->left);
-	for (i = 0; i < w->nr; i++) {
-		const struct step *step = &w->step[i];
-
-		explore_touch();
-		explore_tell("%s %.0d", op_name[step->op], step->op == MOVE ? step->node : 0);
-		do_step(step);
-	}
-	explore_tell("ends");
+	if (explored.what->lock->scarce && x.left[thread] >= 0)
+		explored.what->lock->scarce(x.left[thread]);
 }
 
 /* A lock without the plain one has one record a thread: no second lock. */
@@ -193,14 +172,18 @@ static const char *program(void)
 	if (ops->vary)
 		ops->vary(1 + sim_random(36));
 	for (t = 0; t < explored.threads; t++) {
-		struct worker *w = &x.worker[t];
+		struct explore_worker *w = &explored.worker[t];
 
 		w->nr = 1 + sim_random(EXPLORE_STEPS);
 		/* Mostly enough; else none, or one. */
-		w->left = sim_random(4) ? -1 : (int)sim_random(2);
+		x.left[t] = sim_random(4) ? -1 : (int)sim_random(2);
 		for (s = 0; s < w->nr; s++) {
-			w->step[s].op = explore_op(op_share, 16, supported);
-			w->step[s].node = sim_random(explored.nodes);
+			struct explore_step *step = &w->step[s];
+
+			step->op = explore_op(op_share, 16, supported);
+			step->arg = sim_random(explored.nodes);
+			if (step->op != MOVE)
+				step->arg = -1;
 		}
 	}
 	for (i = 0; i < 2; i++) {
@@ -245,4 +228,6 @@ static const char *check(void)
 	return NULL;
 }
 
-const struct explore_kind explore_spin = { program, thread, epilogue, check };
+const struct explore_kind explore_spin = {
+	op_name, program, begin, do_step, epilogue, check,
+};

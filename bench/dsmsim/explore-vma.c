@@ -33,27 +33,15 @@ static const unsigned char op_share[][NR_OPS] = {
 	[READS]  = { 28, 0, 0, 0, 0, 4, 0 },
 };
 
-struct step {
-	enum op op;
-	int arg;	/* a VMA, or a node */
-	int leave_on;	/* the node on which a reader leaves */
-};
-
-struct worker {
-	int nr;
-	struct step step[EXPLORE_STEPS];
-};
-
 static struct {
 	const struct lock_ops *ops;
 	void *lock;
-	struct worker worker[EXPLORE_THREADS];
 	bool small;
 	int written;	/* how often a writer has got a VMA */
 	int readers[VMAS], writers[VMAS];
 } x;
 
-static void read_section(const struct step *step)
+static void read_section(const struct explore_step *step)
 {
 	int i = step->arg;
 
@@ -72,7 +60,7 @@ static void read_section(const struct step *step)
 }
 
 /* As a page fault does it */
-static void fault(const struct step *step)
+static void fault(const struct explore_step *step)
 {
 	const struct lock_ops *ops = x.ops;
 	bool awaited = ops->vma_awaited(x.lock, step->arg);
@@ -94,7 +82,7 @@ static void fault(const struct step *step)
 	ops->up_read(x.lock);
 }
 
-static void read_locked(const struct step *step)
+static void read_locked(const struct explore_step *step)
 {
 	bool there;
 
@@ -123,7 +111,7 @@ static void write_one(int i, bool detach)
 	explore_touch();
 }
 
-static void write_vmas(const struct step *step, int nr)
+static void write_vmas(const struct explore_step *step, int nr)
 {
 	int i;
 
@@ -140,40 +128,24 @@ static void write_vmas(const struct step *step, int nr)
 	x.ops->up_write(x.lock);
 }
 
-static void thread(void *arg)
+static void do_step(const struct explore_step *step)
 {
-	struct worker *w = &x.worker[(struct task_struct **)arg - explored.task];
-	int i;
-
-	for (i = 0; i < w->nr; i++) {
-		const struct step *step = &w->step[i];
-
-		explore_touch();
-		explore_tell("%s %d", op_name[step->op], step->arg);
-		switch (step->op) {
-		case FAULT:
-			fault(step);
-			break;
-		case READ_LOCKED:
-			read_locked(step);
-			break;
-		case USED:
-			x.ops->used(x.lock);
-			break;
-		case MOVE:
-			sim_migrate(step->arg);
-			break;
-		default:
-			write_vmas(step, step->op == WRITE_TWO ? 2 : 1);
-		}
+	switch (step->op) {
+	case FAULT:
+		fault(step);
+		break;
+	case READ_LOCKED:
+		read_locked(step);
+		break;
+	case USED:
+		x.ops->used(x.lock);
+		break;
+	case MOVE:
+		sim_migrate(step->arg);
+		break;
+	default:
+		write_vmas(step, step->op == WRITE_TWO ? 2 : 1);
 	}
-	explore_tell("ends");
-}
-
-static bool supported(int op)
-{
-	(void)op;
-	return true;
 }
 
 static const char *program(void)
@@ -192,16 +164,18 @@ static const char *program(void)
 	/* Those that share a slot */
 	vmas = x.small ? 2 : x.ops->vmas;
 	for (t = 0; t < explored.threads; t++) {
-		struct worker *w = &x.worker[t];
+		struct explore_worker *w = &explored.worker[t];
 
 		share = op_share[!x.small ? MANY : t ? READS : WRITES];
 		w->nr = 1 + sim_random(x.small ? 2 : EXPLORE_STEPS);
 		for (s = 0; s < w->nr; s++) {
-			struct step *step = &w->step[s];
+			struct explore_step *step = &w->step[s];
 
-			step->op = explore_op(share, 32, supported);
+			step->op = explore_op(share, 32, NULL);
 			step->arg = sim_random(step->op == MOVE ? explored.nodes : vmas);
 			step->leave_on = sim_random(explored.nodes);
+			if (step->op == USED)
+				step->arg = -1;
 		}
 	}
 	x.lock = sim_alloc(0, x.ops->size, "lock");
@@ -237,4 +211,6 @@ static const char *check(void)
 	return x.ops->check(x.lock);
 }
 
-const struct explore_kind explore_vma = { program, thread, epilogue, check };
+const struct explore_kind explore_vma = {
+	op_name, program, NULL, do_step, epilogue, check,
+};

@@ -16,6 +16,7 @@
 
 struct explored explored;
 
+static const struct explore_kind *kind;
 static int *word;	/* shared memory: what the critical sections touch */
 static bool telling;
 
@@ -45,7 +46,7 @@ int explore_op(const unsigned char *share, int sum, bool (*supported)(int op))
 		at = sim_random(sum);
 		for (op = 0; at >= share[op]; op++)
 			at -= share[op];
-		if (supported(op))
+		if (!supported || supported(op))
 			return op;
 	}
 }
@@ -88,7 +89,27 @@ static void trace_access(const char *what, const volatile void *addr, u64 old, u
 		explore_tell("    %s %s: %s -> %s", what, text, was, is);
 }
 
-static const char *run_one(const struct explore_kind *kind, u64 number, bool tell)
+static void thread(void *arg)
+{
+	int t = (struct task_struct **)arg - explored.task, i;
+
+	if (kind->begin)
+		kind->begin(t);
+	for (i = 0; i < explored.worker[t].nr; i++) {
+		const struct explore_step *step = &explored.worker[t].step[i];
+
+		explore_touch();
+		if (step->arg >= 0)
+			explore_tell("%s %d", kind->op_name[step->op], step->arg);
+		else
+			explore_tell("%s", kind->op_name[step->op]);
+		kind->step(step);
+		current->sigpending = 0;
+	}
+	explore_tell("ends");
+}
+
+static const char *run_one(u64 number, bool tell)
 {
 	static char text[200];
 	const char *wrong, *remark;
@@ -105,7 +126,7 @@ static const char *run_one(const struct explore_kind *kind, u64 number, bool tel
 	sim_trace = tell ? trace_access : NULL;
 	sim_limit = LIMIT;
 	for (t = 0; t < explored.threads; t++)
-		explored.task[t] = sim_spawn(sim_random(explored.nodes), kind->thread,
+		explored.task[t] = sim_spawn(sim_random(explored.nodes), thread,
 					     &explored.task[t]);
 	if (tell)
 		printf("# %d nodes, %d threads%s\n", explored.nodes, explored.threads, remark);
@@ -136,19 +157,19 @@ static const char *run_one(const struct explore_kind *kind, u64 number, bool tel
 
 bool explore(const struct explore *what)
 {
-	const struct explore_kind *kind = what->lock->vma_read ? &explore_vma :
-					  what->lock->down_read ? &explore_rw : &explore_spin;
 	const char *wrong;
 	u64 i;
 
+	kind = what->lock->vma_read ? &explore_vma :
+	       what->lock->down_read ? &explore_rw : &explore_spin;
 	explored.what = what;
 	for (i = what->first; i < what->first + what->schedules; i++) {
-		wrong = run_one(kind, i, false);
+		wrong = run_one(i, false);
 		if (!wrong)
 			continue;
 		printf("%s: schedule %llu of seed %llu: %s\n", what->lock->name, i, what->seed,
 		       wrong);
-		run_one(kind, i, true);
+		run_one(i, true);
 		fflush(stdout);
 		return false;
 	}

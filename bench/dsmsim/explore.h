@@ -38,16 +38,40 @@ struct explore {
 bool explore(const struct explore *what);
 
 /**
+ * struct explore_step - what a thread does next
+ * @op: which of the kind's operations
+ * @arg: its argument, as that has it; -1: none
+ * @leave_on: the node on which a reader leaves
+ */
+struct explore_step {
+	int op, arg, leave_on;
+};
+
+/**
+ * struct explore_worker - a thread's part of a program
+ * @nr: so many steps
+ * @step: they
+ */
+struct explore_worker {
+	int nr;
+	struct explore_step step[EXPLORE_STEPS];
+};
+
+/**
  * struct explore_kind - programs for a kind of lock
- * @program: make a random program of explored.threads threads on explored.nodes nodes, and the
- *	locks it uses, explored.lock first; returns what to say of it in a listing
- * @thread: a thread of it; the argument is a struct task_struct **, in explored.task
+ * @op_name: its operations' names, for a listing
+ * @program: make a random program, explored.worker, of explored.threads threads on explored.nodes
+ *	nodes, and the locks it uses, explored.lock first; returns what to say of it in a listing
+ * @begin: a thread begins, by its number; may be NULL
+ * @step: the calling thread does a step
  * @epilogue: when all have gone, a single thread: use the locks on every node
  * @check: nobody holds them or waits: what is not as it should be, or NULL
  */
 struct explore_kind {
+	const char * const *op_name;
 	const char *(*program)(void);
-	void (*thread)(void *arg);
+	void (*begin)(int thread);
+	void (*step)(const struct explore_step *step);
 	void (*epilogue)(void *arg);
 	const char *(*check)(void);
 };
@@ -59,6 +83,7 @@ extern const struct explore_kind explore_rw, explore_spin, explore_vma;
  * @what: it is one of these
  * @lock: the lock whose accesses a listing tells
  * @task: the program's threads
+ * @worker: what each does
  * @nodes: nodes of the machine
  * @threads: threads of the program
  */
@@ -66,6 +91,7 @@ struct explored {
 	const struct explore *what;
 	void *lock;
 	struct task_struct *task[EXPLORE_THREADS];
+	struct explore_worker worker[EXPLORE_THREADS];
 	int nodes, threads;
 };
 
@@ -86,7 +112,7 @@ void explore_touch(void);
  * explore_op - a random operation
  * @share: how often a program has each
  * @sum: of all shares
- * @supported: can the lock do it?
+ * @supported: can the lock do it?  NULL: all
  *
  * Return: its number.
  */

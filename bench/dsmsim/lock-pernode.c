@@ -3,32 +3,16 @@
  * pernode_rwsem, the core as it is, behind the simulator's interface.  The Makefile builds it
  * once with the core, and once with each broken copy of it: LOCK_PERNODE and LOCK_NAME differ.
  */
-#include <linux/pernode_rwsem.h>
-
 #include "gate.h"
 #include "lock.h"
+#include "lock-pernode.h"
 
 #ifndef LOCK_PERNODE
 #define LOCK_PERNODE	lock_pernode
 #define LOCK_NAME	"pernode"
 #endif
 
-static void init(void *lock, int moves)
-{
-	struct pernode_rwsem *sem = lock;
-
-	pernode_rwsem_init(sem);
-	if (moves < 0) {
-		sem->moves = PERNODE_MOVES + 1;
-		sem->last_node = NUMA_NO_NODE;
-		sem->table = pernode_table_alloc(GFP_KERNEL);
-		/* The first burst is a short one: exploration has few writers. */
-		atomic_set(&sem->table->gate->burst, PERNODE_BURST - 2);
-	} else {
-		sem->moves = min(moves, PERNODE_MOVES - 1);
-	}
-}
-
+static void init(void *lock, int moves) { pernode_begin(lock, moves); }
 static void destroy(void *lock) { pernode_rwsem_destroy(lock); }
 static void rd(void *lock) { pernode_down_read(lock); }
 static int rd_killable(void *lock) { return pernode_down_read_killable(lock); }

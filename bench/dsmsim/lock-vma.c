@@ -8,10 +8,9 @@
  * Two of the VMAs share a slot.  What the kernel looks up in a tree is here a VMA that has not
  * been detached.
  */
-#include <linux/pernode_rwsem.h>
-
 #include "gate.h"
 #include "lock.h"
+#include "lock-pernode.h"
 
 #ifndef LOCK_VMA
 #define LOCK_VMA	lock_vma
@@ -48,14 +47,7 @@ static void space_init(void *lock, int moves)
 	struct space *s = lock;
 	int i;
 
-	pernode_rwsem_init(&s->mmap);
-	if (moves < 0) {
-		s->mmap.moves = PERNODE_MOVES + 1;
-		s->mmap.last_node = NUMA_NO_NODE;
-		s->mmap.table = pernode_table_alloc(GFP_KERNEL);
-	} else {
-		s->mmap.moves = min(moves, PERNODE_MOVES - 1);
-	}
+	pernode_begin(&s->mmap, moves);
 	s->lock_seq = 0;
 	for (i = 0; i < VMAS; i++) {
 		s->vma[i].lock_seq = -1;
@@ -123,9 +115,8 @@ static bool start_read(struct space *s, int i)
 	if (!pernode_rwsem_is_local(&s->mmap)) {
 		table = table_of(s);
 		if (table) {
-			if (pernode_slot_awaited(table, slot_of(i)))
+			if (!pernode_slot_try_enter(table, slot_of(i)))
 				return false;
-			pernode_slot_enter(table, slot_of(i));
 			if (!write_locked(s, v))
 				return true;
 			pernode_slot_leave(table, slot_of(i));
@@ -210,7 +201,8 @@ static bool vma_awaited(void *lock, int i)
 {
 	struct pernode_table *table = table_of(lock);
 
-	return table && pernode_slot_awaited(table, slot_of(i));
+	return table && pernode_slot_awaited(pernode_table_entry(table, numa_node_id()),
+					     slot_of(i));
 }
 
 /* What a fault does that has to take mmap_lock */

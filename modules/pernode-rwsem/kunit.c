@@ -493,7 +493,7 @@ static void slot_test(struct kunit *test)
 {
 	struct pernode_table *table = pernode_table_alloc(GFP_KERNEL);
 	const unsigned int slot = PERNODE_SLOTS - 1;
-	struct pernode_entry *home;
+	struct pernode_entry *home, *here;
 	int cpu;
 
 	KUNIT_ASSERT_NOT_NULL(test, table);
@@ -501,10 +501,9 @@ static void slot_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, set_cpus_allowed_ptr(current, cpumask_of(cpu)), 0);
 	home = pernode_table_entry(table, numa_node_id());
 	pernode_slot_wait(table, slot);
-	KUNIT_EXPECT_FALSE(test, pernode_slot_awaited(table, slot));
 	KUNIT_EXPECT_EQ(test, pernode_slot_readers(table, slot), 0);
 	pernode_slot_enter(table, slot);
-	pernode_slot_enter(table, slot);
+	KUNIT_EXPECT_TRUE(test, pernode_slot_try_enter(table, slot));
 	KUNIT_EXPECT_EQ(test, pernode_slot_readers(table, slot), 2);
 	KUNIT_EXPECT_EQ(test, pernode_slot_readers(table, slot - 1), 0);
 	pernode_slot_leave(table, slot);
@@ -520,12 +519,15 @@ static void slot_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, atomic_read(&home->slot[slot].left), cpu < nr_cpu_ids ? 1 : 2);
 	pernode_slot_wait(table, slot);
 	/* What a writer does that waits: who leaves sees it, and finds nobody to wake. */
-	pernode_table_entry(table, numa_node_id())->awaited = slot + 1;
-	KUNIT_EXPECT_TRUE(test, pernode_slot_awaited(table, slot));
-	KUNIT_EXPECT_FALSE(test, pernode_slot_awaited(table, slot - 1));
+	here = pernode_table_entry(table, numa_node_id());
+	here->awaited = slot + 1;
+	KUNIT_EXPECT_FALSE(test, pernode_slot_try_enter(table, slot));
+	KUNIT_EXPECT_EQ(test, pernode_slot_readers(table, slot), 0);
+	KUNIT_EXPECT_TRUE(test, pernode_slot_try_enter(table, slot - 1));
+	pernode_slot_leave(table, slot - 1);
 	pernode_slot_enter(table, slot);
 	pernode_slot_leave(table, slot);
-	pernode_table_entry(table, numa_node_id())->awaited = 0;
+	here->awaited = 0;
 	/* The counts wrap; the difference does not mind. */
 	atomic_set(&home->slot[0].came, INT_MAX);
 	atomic_set(&home->slot[0].left, INT_MAX);

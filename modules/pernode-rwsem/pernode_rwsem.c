@@ -1066,39 +1066,6 @@ bool pernode_rwsem_is_contended(struct pernode_rwsem *sem)
 EXPORT_SYMBOL_GPL(pernode_rwsem_is_contended);
 
 /**
- * pernode_slot_enter - count a reader of what a slot stands for
- * @table: a lock's table
- * @slot: below PERNODE_SLOTS
- *
- * A full barrier: a writer that says it is there, and then calls pernode_slot_wait(), waits for
- * this reader, or the reader sees what it says.
- *
- * Context: any.
- */
-void pernode_slot_enter(struct pernode_table *table, unsigned int slot)
-{
-	atomic_inc_return(&local_entry(table)->slot[slot].came);
-}
-EXPORT_SYMBOL_GPL(pernode_slot_enter);
-
-/**
- * pernode_slot_awaited - does a writer wait for a slot to be empty?
- * @table: a lock's table
- * @slot: below PERNODE_SLOTS
- *
- * Who is about to come, whatever for, and can do without, does: if what the slot stands for is
- * more than the writer waits for, others would keep it waiting.
- *
- * Context: any.
- * Return: whether.
- */
-bool pernode_slot_awaited(struct pernode_table *table, unsigned int slot)
-{
-	return READ_ONCE(local_entry(table)->awaited) == slot + 1;
-}
-EXPORT_SYMBOL_GPL(pernode_slot_awaited);
-
-/**
  * pernode_slot_leave - a reader leaves, on whichever node
  * @table: a lock's table
  * @slot: below PERNODE_SLOTS
@@ -1111,7 +1078,7 @@ void pernode_slot_leave(struct pernode_table *table, unsigned int slot)
 
 	/* Full barrier: a writer counts this, or is seen to wait. */
 	atomic_inc_return(&entry->slot[slot].left);
-	if (unlikely(READ_ONCE(entry->awaited) == slot + 1))
+	if (unlikely(pernode_slot_awaited(entry, slot)))
 		rcuwait_wake_up(&table->gate->writer);
 }
 EXPORT_SYMBOL_GPL(pernode_slot_leave);
@@ -1156,7 +1123,7 @@ static void await_slot(struct pernode_table *table, unsigned int awaited)
  * @slot: below PERNODE_SLOTS
  *
  * For who holds the lock for writing, and has said what readers look at when they have come: they
- * leave again, and do not delay this for ever.  Nor do others, see pernode_slot_awaited().
+ * leave again, and do not delay this for ever.  Nor do others, see pernode_slot_try_enter().
  *
  * Context: may sleep.
  */

@@ -45,8 +45,6 @@ bool pernode_rwsem_is_locked(struct pernode_rwsem *sem);
 bool pernode_rwsem_is_write_locked(struct pernode_rwsem *sem);
 bool pernode_rwsem_is_contended(struct pernode_rwsem *sem);
 
-void pernode_slot_enter(struct pernode_table *table, unsigned int slot);
-bool pernode_slot_awaited(struct pernode_table *table, unsigned int slot);
 void pernode_slot_leave(struct pernode_table *table, unsigned int slot);
 int pernode_slot_readers(struct pernode_table *table, unsigned int slot);
 void pernode_slot_wait(struct pernode_table *table, unsigned int slot);
@@ -61,6 +59,47 @@ void pernode_slot_wait(struct pernode_table *table, unsigned int slot);
 static inline struct pernode_entry *pernode_table_entry(struct pernode_table *table, int node)
 {
 	return table->entry[node];
+}
+
+/* Does a writer wait for the slot to be empty, as a node's entry says? */
+static inline bool pernode_slot_awaited(struct pernode_entry *entry, unsigned int slot)
+{
+	return READ_ONCE(entry->awaited) == slot + 1;
+}
+
+/**
+ * pernode_slot_enter - count a reader of what a slot stands for
+ * @table: a lock's table
+ * @slot: below PERNODE_SLOTS
+ *
+ * A full barrier: a writer that says it is there, and then calls pernode_slot_wait(), waits for
+ * this reader, or the reader sees what it says.
+ *
+ * Context: any.
+ */
+static inline void pernode_slot_enter(struct pernode_table *table, unsigned int slot)
+{
+	atomic_inc_return(&pernode_table_entry(table, numa_node_id())->slot[slot].came);
+}
+
+/**
+ * pernode_slot_try_enter - the same, but not where a writer waits for the slot to be empty
+ * @table: a lock's table
+ * @slot: below PERNODE_SLOTS
+ *
+ * If the slot stands for more than the writer waits for, others would keep it waiting.
+ *
+ * Context: any.
+ * Return: false: the reader is not counted.
+ */
+static inline bool pernode_slot_try_enter(struct pernode_table *table, unsigned int slot)
+{
+	struct pernode_entry *entry = pernode_table_entry(table, numa_node_id());
+
+	if (unlikely(pernode_slot_awaited(entry, slot)))
+		return false;
+	atomic_inc_return(&entry->slot[slot].came);
+	return true;
 }
 
 /**
