@@ -491,12 +491,15 @@ static void place_plain(struct found *d, const char *group)
 	} else if (d->macro != SIZE_MAX) {
 		token = &t->token[d->macro];
 		/*
-		 * One word and a call would look like a function's declaration to checkpatch; a
-		 * global variable is used anyway.
+		 * Words and a call would look like a function's declaration to checkpatch, but not
+		 * with a call among them, nor with an attribute that it has not met yet; a global
+		 * variable is used anyway.
 		 */
-		if (d->first == d->macro)
-			snprintf(words + strlen(words), sizeof(words) - strlen(words),
-				 " __stock_used");
+		if (d->first == d->macro && group)
+			snprintf(words, sizeof(words), "__page_group(%.*s)",
+				 (int)strcspn(group + 1, ")"), group + 1);
+		else if (d->first == d->macro)
+			snprintf(words, sizeof(words), "__page_alone __stock_used");
 		put(f, token->line, token->at, 0, words, 0);
 	} else {
 		token = &t->token[behind_name(d)];
