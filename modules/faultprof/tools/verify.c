@@ -223,12 +223,36 @@ static void check_style(const char *source)
 	puts("checkpatch --strict says nothing of them");
 }
 
+/* The object that a C file is built into: that of the file beside it that includes it, if any */
+static char *object_of(const char *file)
+{
+	const char *name = base_name(file);
+	char says[4096], dir[8192], pattern[512], *object;
+	size_t at = name - file, len;
+
+	snprintf(dir, sizeof(dir), "%s/tree/%s", scratch, file);
+	*strrchr(dir, '/') = 0;
+	snprintf(pattern, sizeof(pattern), "^#[[:space:]]*include[[:space:]]*\"%s\"", name);
+	/* find has a status of grep's, which is no matter. */
+	run_in(dir, says, "find", ".", "-maxdepth", "1", "-name", "*.c", "-exec", "grep", "-l",
+	       pattern, "{}", "+");
+	says[strcspn(says, "\n")] = 0;
+	if (!strncmp(says, "./", 2))
+		name = says + 2;
+	len = strlen(name) - 1;
+	object = xzalloc(at + len + 2);
+	memcpy(object, file, at);
+	memcpy(object + at, name, len);
+	object[at + len] = 'o';
+	return object;
+}
+
 /* The objects that the patches touch, in a copy of the configured source */
 static void check_build(const char *source)
 {
 	static const char **make;
 	char says[4096], tree[8192], from[8192], to[8192], jobs[32];
-	size_t i, len, n = 0;
+	size_t i, k, len, n = 0;
 
 	make = xzalloc((nr_touched + 8) * sizeof(*make));
 	snprintf(tree, sizeof(tree), "%s/tree", scratch);
@@ -249,10 +273,14 @@ static void check_build(const char *source)
 	for (i = 0; i < nr_touched; i++) {
 		len = strlen(touched[i]);
 		if (len > 2 && !strcmp(touched[i] + len - 2, ".c")) {
-			char *object = strdup(touched[i]);
+			char *object = object_of(touched[i]);
 
-			object[len - 1] = 'o';
-			make[n++] = object;
+			for (k = 3; k < n && strcmp(make[k], object); k++)
+				;
+			if (k == n)
+				make[n++] = object;
+			else
+				free(object);
 		}
 	}
 	if (!execute(tree, says, sizeof(says), make))
